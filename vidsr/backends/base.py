@@ -1,0 +1,92 @@
+"""What a backend is: it opens sessions, and a session turns planes into larger planes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from vidsr.frame import Planes
+    from vidsr.models.deploy import Deployed
+
+__all__ = ["Availability", "Backend", "Precision", "Session", "SessionOptions", "Ticket"]
+
+Precision = Literal["auto", "f32", "bf16"]
+
+
+@runtime_checkable
+class Ticket(Protocol):
+    """Work in progress."""
+
+    def result(self) -> None:
+        """Wait until the destination planes are filled.
+
+        Raises:
+            InferenceError: The work failed. Every further call raises it again.
+        """
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One model on one device for one frame format and size. Thread-safe; no memory between frames."""
+
+    in_flight: int
+    """How many frames it can work on at once; a further `submit` waits."""
+
+    def submit(self, src: Planes, dst: Planes) -> Ticket:
+        """Start upscaling `src` into `dst`; both belong to the session until ``ticket.result()``.
+
+        Args:
+            src: Planes of the session's frame format and size; rows may be padded.
+            dst: Planes of the same format at `scale` times the size, written in place.
+        """
+
+    def close(self) -> None:
+        """Wait for the work in progress and free everything; calling it again does nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a session runs."""
+
+    device: str = "auto"
+    """The backend's own name of a device; auto: its first."""
+    precision: Precision = "auto"
+    """auto: bf16 where the device computes it natively, otherwise f32."""
+    threads: int = 0
+    """CPU threads; 0: all cores that this process may use."""
+    in_flight: int = 0
+    """Frames at once; 0: the backend's choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether a backend can be used here."""
+
+    usable: bool
+    detail: str
+    """Version and devices, or why it is absent and what would change that; one line."""
+    devices: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    """What `SessionOptions.precision` may ask for here, "auto" left out."""
+
+
+class Backend(Protocol):
+    """A way to run deployed graphs. Importing its module must not import its library."""
+
+    name: str
+
+    def availability(self) -> Availability:
+        """Tell, without raising, whether it can be used here."""
+
+    def open(self, deployed: Deployed, options: SessionOptions) -> Session:
+        """Compile the graph for a device.
+
+        Raises:
+            BackendUnavailableError: The library, device or precision is not there.
+            EngineBuildError: The graph cannot be compiled.
+        """
+
+    def resolve(self, options: SessionOptions) -> Mapping[str, str]:
+        """Return what `options` come to here: what decides the output's bytes, to be recorded."""

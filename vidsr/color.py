@@ -1,0 +1,82 @@
+"""Matrices, ranges and chroma siting as plain numbers. Pure arithmetic, no I/O."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidsr.frame import ChromaLocation, ColorRange, Matrix
+
+__all__ = ["LUMA_WEIGHTS", "chroma_offsets", "code_scale", "rgb_to_ycc", "upsampling_phases"]
+
+LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
+    Matrix.BT601: (0.299, 0.114),
+    Matrix.BT709: (0.2126, 0.0722),
+    Matrix.BT2020: (0.2627, 0.0593),
+    Matrix.FCC: (0.30, 0.11),
+    Matrix.SMPTE240M: (0.212, 0.087),
+}
+"""Kr and Kb of each matrix: ITU-R BT.601, BT.709, BT.2020; H.273 for the others."""
+
+
+def rgb_to_ycc(matrix: Matrix) -> NDArray[np.float64]:
+    """Return the 3x3 matrix from R, G, B (0..1) to Y (0..1), Cb, Cr (-0.5..0.5), rows in that order.
+
+    Y = Kr R + Kg G + Kb B; Cb = (B - Y) / (2 (1 - Kb)); Cr = (R - Y) / (2 (1 - Kr)) (ITU-R BT.709,
+    BT.2020). YCgCo (H.273): Y, Cg, Co.
+
+    Raises:
+        ValueError: `matrix` is RGB, which has no luma.
+    """
+    if matrix is Matrix.RGB:
+        raise ValueError("RGB has no luma and chroma")
+    if matrix is Matrix.YCGCO:
+        return np.array([[0.25, 0.5, 0.25], [-0.25, 0.5, -0.25], [0.5, 0.0, -0.5]])
+    red, blue = LUMA_WEIGHTS[matrix]
+    luma = np.array([red, 1 - red - blue, blue])
+    cb = (np.array([0.0, 0.0, 1.0]) - luma) / (2 * (1 - blue))
+    cr = (np.array([1.0, 0.0, 0.0]) - luma) / (2 * (1 - red))
+    return np.stack([luma, cb, cr])
+
+
+def code_scale(
+    depth: int, color_range: ColorRange, *, chroma: bool
+) -> tuple[float, float]:
+    """Return (span, zero): code = span * value + zero, value 0..1 for luma, -0.5..0.5 for chroma.
+
+    Limited range: 219 and 224 steps from 16 and around 128, times 2^(depth - 8); full range: the
+    whole 2^depth - 1, chroma around 2^(depth - 1) (ITU-R BT.2100, table 9).
+    """
+    unit = float(1 << (depth - 8))
+    if color_range is ColorRange.LIMITED:
+        return (224 * unit, 128 * unit) if chroma else (219 * unit, 16 * unit)
+    peak = float((1 << depth) - 1)
+    return (peak, 128 * unit) if chroma else (peak, 0.0)
+
+
+def chroma_offsets(location: ChromaLocation, shift_x: int, shift_y: int) -> tuple[float, float]:
+    """Return where the first chroma sample lies: (x, y) from the picture's corner, in chroma samples.
+
+    0.5 is the middle of the luma samples it stands for, which is the only place without
+    subsampling; a co-sited sample lies half a *luma* sample from the corner.
+    """
+
+    def along(shift: int, *, first: bool, last: bool) -> float:
+        half_luma = 0.5 / (1 << shift)
+        return half_luma if first else 1 - half_luma if last else 0.5
+
+    name = location.value
+    return (
+        along(shift_x, first="left" in name, last=False),
+        along(shift_y, first=name.startswith("top"), last=name.startswith("bottom")),
+    )
+
+
+def upsampling_phases(scale: int, offset: float) -> list[float]:
+    """Return, for each of `scale` output phases, its distance from the source sample it grows from.
+
+    Output sample k = scale * q + p of a plane whose first sample lies at `offset` (see
+    `chroma_offsets`) in source and target alike is at source index (k + offset) / scale - offset,
+    which is q plus the p-th number returned.
+    """
+    return [(phase + offset) / scale - offset for phase in range(scale)]

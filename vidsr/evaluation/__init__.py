@@ -1,0 +1,1 @@
+"""Quality by the field's protocol: degradation, metrics, tables. numpy only, no torch."""

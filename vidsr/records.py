@@ -1,0 +1,117 @@
+"""Frozen dataclasses from TOML and back, strictly: a wrong key or type is an error with its place named.
+
+Cards, recipes and jobs are all read this way. Supported field types: str, int, float, bool, Path,
+Fraction, other dataclasses, tuples and dicts of these, and ``X | None``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from vidsr.errors import VidsrError
+
+__all__ = ["dump", "from_mapping", "load", "to_mapping"]
+
+R = TypeVar("R")
+
+
+def load(cls: type[R], path: Path, *, error: type[VidsrError]) -> R:
+    """Return a `cls` with the values of the TOML file at `path`.
+
+    Raises:
+        VidsrError: Of type `error`: the file is missing, is no TOML, or has a wrong key or value.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as caught:
+        raise error(f"cannot read this TOML file ({caught})", path=path) from caught
+    try:
+        return from_mapping(cls, data)
+    except ValueError as caught:
+        raise error(str(caught), path=path) from caught
+
+
+def dump(record: object) -> str:
+    """Return the record as TOML text; fields that are None are left out."""
+    return tomli_w.dumps(to_mapping(record))
+
+
+def from_mapping(cls: type[R], data: Mapping[str, Any], where: str = "") -> R:
+    """Return a `cls` with the values of `data`.
+
+    Raises:
+        ValueError: An unknown or missing key, or a value of the wrong type; `cls` may raise its own.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in data:
+        if key not in fields:
+            close = difflib.get_close_matches(key, fields, n=1)
+            meant = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(fields)}"
+            raise ValueError(f"unknown key '{where}{key}'{meant}")
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in data:
+            values[name] = _convert(hints[name], data[name], f"{where}{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"the key '{where}{name}' is missing")
+    return cls(**values)
+
+
+def to_mapping(record: object) -> dict[str, Any]:
+    """Return the record as plain dicts, lists, strings and numbers, without its None fields."""
+    pairs = ((f.name, getattr(record, f.name)) for f in dataclasses.fields(record))  # type: ignore[arg-type]
+    return {name: _plain(value) for name, value in pairs if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_mapping(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path | Fraction) else value
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_mapping(typing.cast("type[Any]", hint), value, f"{where}.")
+    if origin is tuple and isinstance(value, list | tuple):
+        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
+        if len(kinds) == len(value):
+            pairs = zip(kinds, value, strict=True)
+            return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(pairs))
+    if origin is dict and isinstance(value, Mapping):
+        return {k: _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
+    if origin is typing.Literal and value in arguments:
+        return value
+    if hint in (Path, Fraction) and isinstance(value, str | int):
+        try:
+            return hint(value)
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise ValueError(f"'{where}' cannot be {value!r}") from error
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint in (str, int, bool) and type(value) is hint:
+        return value
+    wanted = " or ".join(map(repr, arguments)) if origin is typing.Literal else _name(hint)
+    raise ValueError(f"'{where}' must be {wanted}, not {value!r}")
+
+
+def _name(hint: Any) -> str:
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))

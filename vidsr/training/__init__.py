@@ -1,0 +1,1 @@
+"""Training the networks: recipes, data, the loop. Needs the extra ``train``."""

@@ -1,0 +1,131 @@
+"""A training run as one TOML file; the same file and the same pictures give the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vidsr import records
+from vidsr.errors import TrainingError
+
+__all__ = ["DataOptions", "ModelOptions", "OptimizerOptions", "Recipe", "RunOptions", "Source"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """What is trained."""
+
+    network: Literal["ecbsr"]
+    scale: int
+    """Magnification: 2, 3 or 4."""
+    channels: Literal[1, 3]
+    """1 for luma, 3 for RGB."""
+    blocks: int
+    features: int
+    variant: str = ""
+    """Last part of the model's name, ``<scale>x-<network>-<variant>``; empty: from the sizes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A folder of training pictures."""
+
+    folder: Path
+    """Relative to the data root."""
+    licence: str
+    halve: bool = False
+    """Shrink the pictures twice first, which removes the traces of JPEG."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """What it is trained on."""
+
+    sources: tuple[Source, ...]
+    validation: Path | None = None
+    """Folder of pictures, relative to the data root, measured now and then; never trained on."""
+    patch: int = 64
+    """Side of a low-resolution patch in pixels."""
+    batch: int = 32
+    degradation: Literal["clean"] = "clean"
+    """clean: MATLAB-style bicubic, see `vidsr.evaluation.bicubic`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerOptions:
+    """How it is trained: Adam on L1, cosine schedule after a linear warm-up."""
+
+    steps: int
+    rate: float = 1e-3
+    final_rate: float = 1e-6
+    warmup: int = 200
+    """Steps from zero to `rate`."""
+    clip: float = 0.0
+    """Largest norm of the gradient; 0: no limit."""
+    ema: float = 0.999
+    """Decay a step of the averaged weights, which are what is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How it is run."""
+
+    seed: int = 0
+    precision: Literal["bf16", "f32"] = "bf16"
+    """bf16: autocast; weights, loss and optimizer stay in float32."""
+    compile: bool = True
+    """Use torch.compile, which needs a C++ compiler."""
+    checkpoint_every: int = 1000
+    validate_every: int = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A whole training run."""
+
+    model: ModelOptions
+    data: DataOptions
+    optimizer: OptimizerOptions
+    run: RunOptions = RunOptions()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        wrong = {
+            "model.scale must be 2, 3 or 4": self.model.scale not in (2, 3, 4),
+            "model.blocks must be 0 or more": self.model.blocks < 0,
+            "model.features must be 1 or more": self.model.features < 1,
+            "data.sources is empty": not self.data.sources,
+            "data.patch and data.batch must be 1 or more": min(self.data.patch, self.data.batch) < 1,
+            "optimizer.steps must be 1 or more": self.optimizer.steps < 1,
+            "optimizer.ema must be from 0 up to, not including, 1": not 0 <= self.optimizer.ema < 1,
+            "run.checkpoint_every and run.validate_every must be 1 or more": min(
+                self.run.checkpoint_every, self.run.validate_every
+            )
+            < 1,
+        }
+        for text, is_wrong in wrong.items():
+            if is_wrong:
+                raise ValueError(text)
+
+    @classmethod
+    def load(cls, path: Path) -> Recipe:
+        """Read a recipe.
+
+        Raises:
+            TrainingError: The file is missing or wrong.
+        """
+        return records.load(cls, path, error=TrainingError)
+
+    @property
+    def model_id(self) -> str:
+        """The model's name, such as ``2x-ecbsr-m4c16``."""
+        sizes = f"m{self.model.blocks}c{self.model.features}"
+        sizes += "-rgb" if self.model.channels == 3 else ""
+        return f"{self.model.scale}x-{self.model.network}-{self.model.variant or sizes}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything in the recipe, in hexadecimal."""
+        return hashlib.sha256(records.dump(self).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Everything that touches media files: the only room that imports PyAV."""
