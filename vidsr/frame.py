@@ -207,6 +207,8 @@ class VideoInfo:
     """Seconds a tick of pts."""
     start_pts: int
     """Of the first frame shown, in ticks."""
+    start_time: Fraction
+    """Second at which the container's earliest stream begins."""
     sample_aspect_ratio: Fraction
     """Width of a pixel divided by its height; 0: not known."""
     rotation: int

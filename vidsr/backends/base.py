@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from vidsr.errors import InferenceError
+
 if TYPE_CHECKING:
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
 
-__all__ = ["Availability", "Backend", "Precision", "Session", "SessionOptions", "Ticket"]
+__all__ = ["Availability", "Backend", "Precision", "Session", "SessionOptions", "Ticket", "check_planes"]
 
 Precision = Literal["auto", "f32", "bf16"]
 
@@ -90,3 +92,19 @@ class Backend(Protocol):
 
     def resolve(self, options: SessionOptions) -> Mapping[str, str]:
         """Return what `options` come to here: what decides the output's bytes, to be recorded."""
+
+
+def check_planes(deployed: Deployed, src: Planes, dst: Planes) -> None:
+    """Check the planes of a `Session.submit` before any work is done.
+
+    Raises:
+        InferenceError: Their number, shapes or dtype are not the session's, or `dst` is read-only.
+    """
+    pixels, scale = deployed.format.pixel_format, deployed.scale
+    try:
+        pixels.check(src, deployed.width, deployed.height)
+        pixels.check(dst, deployed.width * scale, deployed.height * scale)
+    except ValueError as error:
+        raise InferenceError(str(error), stage="inference") from error
+    if not all(plane.flags.writeable for plane in dst):
+        raise InferenceError("the destination planes are read-only", stage="inference")

@@ -1,0 +1,99 @@
+"""Fixtures for all tests: what must be there, and what no test may leave behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import stat
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_GRACE_S = 2.0  # for threads that were told to stop and are on their way out
+_SHARED = tempfile.gettempdir()  # other programs come and go in there
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the session a temporary folder of its own, so that what lies there is the tests'."""
+    folder = tempfile.TemporaryDirectory(prefix="vidsr-tests-")
+    config.add_cleanup(folder.cleanup)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _SHARED)  # tmp_path stays where pytest puts it
+    os.environ["TMPDIR"] = tempfile.tempdir = folder.name
+
+
+def require(name: str, why: str) -> None:
+    """Skip the running test, or fail it where VIDSR_REQUIRE (comma separated) lists `name`.
+
+    A machine that is there to test a part must not pass by skipping it.
+
+    Args:
+        name: The part that is absent: data, compiler, gpu, ffmpeg, ...
+        why: What is absent and how to provide it, one line.
+    """
+    if name in os.environ.get("VIDSR_REQUIRE", "").replace(" ", "").split(","):
+        pytest.fail(f"VIDSR_REQUIRE asks for '{name}': {why}", pytrace=False)
+    pytest.skip(why)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of reference pictures, checkpoints and clips."""
+    folder = os.environ.get("VIDSR_TEST_DATA", "")
+    if not folder or not (Path(folder) / "eval").is_dir():
+        require("data", f"set VIDSR_TEST_DATA to the folder of reference data (it is {folder!r})")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread, an open file or a temporary file behind."""
+    # Fixtures of a wider scope are set up first, so what they hold open is not the test's.
+    before = (_threads(), _open_files(), _temporary_files())
+    yield
+    deadline = time.monotonic() + _GRACE_S
+    while (left := _left(before)) and time.monotonic() < deadline:
+        gc.collect()  # a reference cycle may hold a file until the next collection
+        time.sleep(0.02)
+    if left:
+        pytest.fail(f"{request.node.name} left behind: {'; '.join(left)}", pytrace=False)
+
+
+def _left(before: tuple[set[threading.Thread], set[str], set[str]]) -> list[str]:
+    threads, files, temporary = before
+    return sorted(
+        [f"thread {t.name}" for t in _threads() - threads]
+        + [f"open file {name}" for name in _open_files() - files]
+        + [f"temporary file {name}" for name in _temporary_files() - temporary]
+    )
+
+
+def _threads() -> set[threading.Thread]:
+    """Return vidsr's threads and those that would keep the interpreter alive."""
+    return {t for t in threading.enumerate() if not t.daemon or t.name.startswith("vidsr-")}
+
+
+def _open_files() -> set[str]:
+    """Return "number -> target" for pipes, and files below the temporary or the current folder.
+
+    Other files are left out: libraries open devices, caches and their own parts once and keep them.
+    """
+    roots = (_SHARED + os.sep, str(Path.cwd()) + os.sep)
+    found = set()
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is wanted
+        try:
+            target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - may be no path at all
+            mode = os.stat(int(number)).st_mode
+        except OSError:
+            continue  # the descriptor of the listing itself
+        if stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and target.startswith(roots)):
+            found.add(f"{number} -> {target}")
+    return found
+
+
+def _temporary_files() -> set[str]:
+    """Return the names directly in the session's temporary folder."""
+    return {p.name for p in Path(tempfile.gettempdir()).iterdir()}

@@ -1,0 +1,241 @@
+"""The backend `openvino`: deployed graphs on Intel's runtime, on CPUs above all.
+
+The precision is always set: OpenVINO's default is bf16 on CPUs that have it, f32 elsewhere. Each
+request owns page-aligned planes that OpenVINO reads and writes in place, so a frame is copied once on the
+way in and once on the way out (decoders' rows are padded, OpenVINO's are not). Nothing is cached on
+disk, and nothing is reported: see `_import_quietly`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidsr.backends.base import Availability, SessionOptions, check_planes
+from vidsr.errors import BackendUnavailableError, EngineBuildError, InferenceError
+
+if TYPE_CHECKING:
+    from vidsr.backends.base import Session
+    from vidsr.frame import Planes
+    from vidsr.models.deploy import Deployed
+
+__all__ = ["BACKEND", "OpenVinoBackend"]
+
+_importing = threading.Lock()
+
+
+def _import_quietly() -> Any:
+    """Import OpenVINO with its usage reports stopped, and return the module.
+
+    ``import openvino`` imports ``openvino.tools.ovc``, which makes a client id under ``~/intel`` and sends an
+    event to Google Analytics from a background process unless the package ``openvino_telemetry``
+    cannot be imported; then it takes a stub of its own that does nothing. So it cannot be, for as long as
+    the import lasts. A process that had imported OpenVINO before has had its report already.
+    """
+    with _importing:
+        if "openvino" in sys.modules:
+            return sys.modules["openvino"]
+        hidden = {n: m for n, m in sys.modules.items() if n.partition(".")[0] == "openvino_telemetry"}
+        for name in hidden:
+            del sys.modules[name]
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # Python's way to block a name
+        try:
+            import openvino
+        finally:
+            del sys.modules["openvino_telemetry"]
+            sys.modules.update(hidden)
+        return openvino
+
+
+@cache
+def _core() -> Any:
+    return _import_quietly().Core()
+
+
+class _FutureTicket:
+    def __init__(self, future: Future[None]) -> None:
+        self._future = future
+
+    def result(self) -> None:
+        self._future.result()
+
+
+class _Request:
+    """An inference request with the planes that it reads and writes."""
+
+    def __init__(self, compiled: Any, deployed: Deployed) -> None:
+        tensor = _import_quietly().Tensor
+        kind = deployed.format.pixel_format.dtype
+        self._request = compiled.create_infer_request()
+        self._inputs = [np.zeros((1, 1, *s), dtype=kind) for s in deployed.input_shapes]
+        self._outputs = [np.zeros((1, 1, *s), dtype=kind) for s in deployed.output_shapes]
+        for i, plane in enumerate(self._inputs):
+            self._request.set_tensor(f"p{i}", tensor(plane, shared_memory=True))
+        for i, plane in enumerate(self._outputs):
+            self._request.set_tensor(f"q{i}", tensor(plane, shared_memory=True))
+
+    def run(self, src: Planes, dst: Planes) -> None:
+        for plane, one in zip(self._inputs, src, strict=True):
+            np.copyto(plane[0, 0], one)
+        self._request.start_async()
+        self._request.wait()
+        for other, plane in zip(dst, self._outputs, strict=True):
+            np.copyto(other, plane[0, 0])
+
+
+class _OpenVinoSession:
+    """One thread a request; copying and waiting release the GIL."""
+
+    def __init__(self, compiled: Any, deployed: Deployed, in_flight: int) -> None:
+        self.in_flight = in_flight
+        self._deployed = deployed
+        self._free: SimpleQueue[_Request] = SimpleQueue()
+        for _ in range(in_flight):
+            self._free.put(_Request(compiled, deployed))
+        self._places = threading.Semaphore(in_flight)
+        self._closing = threading.Lock()
+        self._closed = False
+        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="vidsr-openvino")
+
+    def submit(self, src: Planes, dst: Planes) -> _FutureTicket:
+        check_planes(self._deployed, src, dst)
+        self._places.acquire()
+        try:
+            with self._closing:
+                if self._closed:
+                    raise InferenceError("this session is closed", stage="inference")
+                future = self._threads.submit(self._run, src, dst)
+        except BaseException:
+            self._places.release()
+            raise
+        future.add_done_callback(lambda _: self._places.release())
+        return _FutureTicket(future)
+
+    def _run(self, src: Planes, dst: Planes) -> None:
+        request = self._free.get()
+        try:
+            request.run(src, dst)
+        except RuntimeError as error:
+            raise InferenceError(f"OpenVINO failed ({_first_line(error)})", stage="inference") from error
+        finally:
+            self._free.put(request)
+
+    def close(self) -> None:
+        with self._closing:
+            self._closed = True
+        self._threads.shutdown(wait=True)
+        while not self._free.empty():
+            self._free.get()
+
+
+class OpenVinoBackend:
+    """Runs deployed graphs on OpenVINO's devices; CPU unless another is named."""
+
+    name = "openvino"
+
+    def availability(self) -> Availability:
+        """Tell whether the package is there and which devices it sees."""
+        if importlib.util.find_spec("openvino") is None:
+            return Availability(False, "the package openvino is not installed; pip install openvino")
+        try:
+            core = _core()
+            devices = tuple(core.available_devices)
+            version = _import_quietly().get_version().partition("-")[0]
+        except (ImportError, RuntimeError, OSError) as error:
+            return Availability(False, f"OpenVINO does not start ({_first_line(error)})")
+        if not devices:
+            return Availability(False, f"OpenVINO {version} finds no device")
+        precisions = _precisions(devices[0] if "CPU" not in devices else "CPU")
+        return Availability(True, f"OpenVINO {version} on {', '.join(devices)}", devices, precisions)
+
+    def resolve(self, options: SessionOptions) -> Mapping[str, str]:
+        """Return backend, version, device, its name and instruction sets, and precision.
+
+        Raises:
+            BackendUnavailableError: The library, device or precision is not there.
+        """
+        device, precision = self._choose(options)
+        core = _core()
+        return {
+            "backend": self.name,
+            "version": str(_import_quietly().get_version()),
+            "device": device,
+            "device_name": str(core.get_property(device, "FULL_DEVICE_NAME")),
+            "capabilities": " ".join(sorted(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))),
+            "precision": precision,
+        }
+
+    def open(self, deployed: Deployed, options: SessionOptions) -> Session:
+        """Compile the graph.
+
+        Raises:
+            BackendUnavailableError: The library, device or precision is not there.
+            EngineBuildError: OpenVINO cannot compile the graph.
+        """
+        device, precision = self._choose(options)
+        in_flight = options.in_flight or 2
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
+        if device == "CPU":
+            settings |= {
+                # Streams split the threads between requests; one stream keeps all threads on one frame.
+                "NUM_STREAMS": 1,
+                "INFERENCE_NUM_THREADS": options.threads or len(os.sched_getaffinity(0)),
+                # Pinned threads would fight with the encoder's for their cores.
+                "ENABLE_CPU_PINNING": False,
+            }
+        try:
+            compiled = _core().compile_model(_core().read_model(deployed.model_bytes), device, settings)
+            return _OpenVinoSession(compiled, deployed, in_flight)
+        except RuntimeError as error:
+            raise EngineBuildError(
+                f"OpenVINO cannot compile this model for {device} ({_first_line(error)})",
+                stage="inference",
+                hint="try smaller tiles, or another backend",
+            ) from error
+
+    def _choose(self, options: SessionOptions) -> tuple[str, str]:
+        """Return device and precision."""
+        found = self.availability()
+        if not found.usable:
+            raise BackendUnavailableError(found.detail, hint="install it, or choose another backend")
+        device = options.device.upper()
+        if device == "AUTO":
+            device = "CPU" if "CPU" in found.devices else found.devices[0]
+        if device not in found.devices:
+            raise BackendUnavailableError(
+                f"OpenVINO has no device '{options.device}' here",
+                hint=f"there are: {', '.join(found.devices)}",
+            )
+        precisions = _precisions(device)
+        if options.precision == "auto":
+            return device, precisions[-1]
+        if options.precision not in precisions:
+            raise BackendUnavailableError(
+                f"{device} does not compute {options.precision} natively",
+                hint=f"use {' or '.join(precisions)}",
+            )
+        return device, options.precision
+
+
+def _precisions(device: str) -> tuple[str, ...]:
+    """Return what the device computes natively; bf16 last, where it is (AMX, AVX512_BF16)."""
+    able = device == "CPU" and "BF16" in _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
+    return ("f32", "bf16") if able else ("f32",)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # OpenVINO's first lines say where in its source it was; the last says what happened.
+    return lines[-1][:200] if lines else type(error).__name__
+
+
+BACKEND = OpenVinoBackend()

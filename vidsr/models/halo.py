@@ -1,0 +1,163 @@
+"""How far an output pixel sees: the halo of an interchange graph, read from its nodes.
+
+Each tensor has a `_Reach`: `ratio` samples a pixel of the input, and sample i depends on the input
+pixels from ``i / ratio - before`` to ``i / ratio + after``. A convolution of k taps with padding p adds p
+samples before and k - 1 - p after; operators on single samples take the larger; DepthToSpace
+multiplies the ratio. What has no such bound (global means, resizing, reshaping of rows) makes
+tiling approximate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Context", "context_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What tiles must respect."""
+
+    halo: int
+    """Input pixels to each side that an output pixel depends on; what is unbounded is left out."""
+    exact: bool
+    """Whether tiles that overlap by the halo equal the whole picture."""
+    multiple: int
+    """The input's sides, and the tiles' origins, are multiples of this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    ratio: Fraction = Fraction(1)
+    before: Fraction = Fraction(0)
+    after: Fraction = Fraction(0)
+
+
+class _Walk:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        from onnx import helper, numpy_helper
+
+        self._attribute = helper.get_attribute_value
+        self.exact = True
+        self.finest = Fraction(1)
+        """Smallest ratio met; its inverse is the multiple."""
+        graph = model.graph
+        self.constants: dict[str, NDArray[Any]] = {
+            t.name: numpy_helper.to_array(t) for t in graph.initializer
+        }
+        self.reach: dict[str, _Reach | None] = dict.fromkeys(self.constants)
+        self.reach |= {i.name: _Reach() for i in graph.input if i.name not in self.constants}
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+            after = self._step(node)
+            for name in node.output:
+                self.reach[name] = after
+            if after is not None:
+                self.finest = min(self.finest, after.ratio)
+
+    def _step(self, node: onnx.NodeProto) -> _Reach | None:
+        """Return the reach of the node's outputs; None: they do not depend on pixels."""
+        known = [r for r in (self.reach.get(name) for name in node.input if name) if r is not None]
+        if not known or node.op_type == "Shape":
+            return None
+        ratios = {r.ratio for r in known}
+        # Different ratios meet only where something was shrunk to a point or resized, which is not exact.
+        self.exact = self.exact and len(ratios) == 1
+        total = _Reach(max(ratios), max(r.before for r in known), max(r.after for r in known))
+        attributes = {a.name: self._attribute(a) for a in node.attribute}
+        match node.op_type:
+            case "Conv" | "MaxPool" | "AveragePool":
+                return self._window(node, total, attributes)
+            case "ConvTranspose":
+                return self._transposed(node, total, attributes)
+            case "DepthToSpace":
+                return replace(total, ratio=total.ratio * attributes["blocksize"])
+            case "SpaceToDepth":
+                coarse = total.ratio / attributes["blocksize"]
+                return replace(total, ratio=coarse, after=total.after + 1 / coarse - 1 / total.ratio)
+            case "Pad":
+                return self._pad(node, total, attributes)
+            case "GlobalAveragePool" | "Resize" | "Reshape" | "Transpose" | "Tile" | "Expand":
+                self.exact = False
+            case (
+                "ReduceMean" | "ReduceSum" | "Slice" | "Concat" | "Split" | "Gather" | "Squeeze" | "Unsqueeze"
+            ):
+                self.exact = self.exact and self._on_channels(node, attributes)
+        return total
+
+    def _window(self, node: onnx.NodeProto, total: _Reach, attributes: dict[str, Any]) -> _Reach:
+        weights = self.constants.get(node.input[1]) if node.op_type == "Conv" else None
+        kernel = attributes.get("kernel_shape") or (weights.shape[2:] if weights is not None else None)
+        if kernel is None:
+            self.exact = False
+            return total
+        stride = max(attributes.get("strides", [1]))
+        span = [
+            (k - 1) * d for k, d in zip(kernel, attributes.get("dilations", [1] * len(kernel)), strict=True)
+        ]
+        before, after = _padding(span, attributes)
+        self.exact = self.exact and stride == 1
+        return _Reach(
+            total.ratio / stride, total.before + before / total.ratio, total.after + after / total.ratio
+        )
+
+    def _transposed(self, node: onnx.NodeProto, total: _Reach, attributes: dict[str, Any]) -> _Reach:
+        weights = self.constants.get(node.input[1])
+        kernel = attributes.get("kernel_shape") or (weights.shape[2:] if weights is not None else [1])
+        stride = max(attributes.get("strides", [1]))
+        # Output o takes input i where o = i * stride - pad + tap: at most (k - 1) / stride samples away.
+        reach = Fraction(max(kernel) - 1 + max(attributes.get("pads", [0])), stride) / total.ratio
+        return _Reach(total.ratio * stride, total.before + reach, total.after + reach)
+
+    def _pad(self, node: onnx.NodeProto, total: _Reach, attributes: dict[str, Any]) -> _Reach:
+        pads = self.constants.get(node.input[1]) if len(node.input) > 1 else None
+        if pads is None or len(pads) != 8 or len(node.input) > 3:
+            self.exact = False
+            return total
+        # A sample moves by the padding before it, by different amounts down and across.
+        moves = (int(pads[2]), int(pads[3]))
+        return replace(
+            total,
+            before=total.before + max(moves) / total.ratio,
+            after=total.after - min(moves) / total.ratio,
+        )
+
+    def _on_channels(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> bool:
+        """Tell whether the node works along channels alone."""
+        place = 3 if node.op_type == "Slice" else 1
+        axes = attributes.get("axes", attributes.get("axis"))
+        if axes is None and node.op_type in ("Slice", "ReduceMean", "ReduceSum", "Squeeze", "Unsqueeze"):
+            axes = self.constants.get(node.input[place]) if len(node.input) > place else None
+        if axes is None:
+            return False
+        return all(int(a) in (1, -3) for a in np.atleast_1d(np.asarray(axes)))
+
+
+def _padding(span: Sequence[int], attributes: dict[str, Any]) -> tuple[Fraction, Fraction]:
+    """Return samples needed before and after, the larger of both axes."""
+    automatic = attributes.get("auto_pad", b"NOTSET")
+    if automatic in (b"SAME_UPPER", b"SAME_LOWER"):
+        half = Fraction(max(span) + 1, 2)
+        return half, half
+    begins = list(attributes.get("pads", [0] * 2 * len(span)))[: len(span)]
+    pairs = list(zip(span, begins, strict=True))
+    return Fraction(max(p for _, p in pairs)), Fraction(max(s - p for s, p in pairs))
+
+
+def context_of(model: onnx.ModelProto) -> Context:
+    """Return the context of a checked interchange graph."""
+    walk = _Walk(model)
+    end = walk.reach[model.graph.output[0].name] or _Reach()
+    halo = max(ceil(end.before), ceil(end.after), 0)
+    return Context(halo, walk.exact, ceil(1 / walk.finest))

@@ -1,0 +1,180 @@
+"""Finding models: by network, by id, or by the path of an ONNX file."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vidsr.errors import ModelError, UnknownModelError
+from vidsr.models.card import ModelFile, ModelSpec, load_card, verify_file
+from vidsr.models.checks import describe, parse_model, read_model_bytes
+from vidsr.models.halo import context_of
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Model", "engine_folders", "find_model", "list_models"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A card and the file that it is about."""
+
+    spec: ModelSpec
+    path: Path
+    """Of the f32 interchange file."""
+
+    @cached_property
+    def proto(self) -> onnx.ModelProto:
+        """The checked interchange graph; read, verified against the card and parsed once.
+
+        Raises:
+            WeightsError: The file is not the one of the card, or its weights are not finite.
+            ModelError: The file is missing or is not a graph that vidsr runs.
+        """
+        data = read_model_bytes(self.path)
+        verify_file(data, self.spec.files["f32"], self.path)
+        proto = parse_model(data, self.path)
+        facts = describe(proto, self.path)
+        wanted = self.spec.scale if self.spec.input == "low" else 1
+        if (facts.channels, facts.scale) != (self.spec.channels, wanted):
+            raise ModelError(
+                f"the graph has {facts.channels} channels and scale {facts.scale}, its card "
+                f"says {self.spec.channels} and {wanted}",
+                path=self.path,
+                hint="correct the card",
+            )
+        return proto
+
+
+def engine_folders() -> list[Path]:
+    """Return the folders with models: the installed package's, then the checkout's, where they exist."""
+    package = Path(__file__).resolve().parents[1]
+    folders = [package / "engines"]
+    # Beside an installed package lies site-packages, whose `engines` would be somebody else's.
+    if (package.parent / "pyproject.toml").is_file():
+        folders.append(package.parent / "engines")
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def list_models(folders: list[Path] | None = None) -> list[Model]:
+    """Return the models in `folders` (None: `engine_folders`), sorted by id; the first folder wins.
+
+    Raises:
+        ModelError: A card is wrong.
+    """
+    found: dict[str, Model] = {}
+    for folder in engine_folders() if folders is None else folders:
+        for card in sorted(folder.glob("*.toml")):
+            spec = load_card(card)
+            found.setdefault(spec.id, Model(spec, folder / spec.files["f32"].name))
+    return [found[name] for name in sorted(found)]
+
+
+def find_model(name: str, scale: int, folders: list[Path] | None = None) -> Model:
+    """Return the model that `name` means at `scale`.
+
+    Args:
+        name: A network ("ecbsr": its default variant), network and variant ("ecbsr-m4c16"), an id
+            ("2x-ecbsr-m4c16"), or the path of a file that ends in .onnx.
+        scale: Wanted magnification.
+        folders: Where to look; None: `engine_folders`.
+
+    Raises:
+        UnknownModelError: There is none; the message lists what there is.
+        ModelError: The file or its card is missing or wrong, or has another scale.
+    """
+    if name.lower().endswith(".onnx"):
+        return _same_scale(_from_file(Path(name)), scale)
+    models = list_models(folders)
+    for model in models:
+        if model.spec.id == name:
+            return _same_scale(model, scale)
+    wanted = f"{scale}x-{name}"
+    for model in models:
+        if model.spec.id == wanted:
+            return model
+    variants = [m for m in models if m.spec.network == name and m.spec.scale == scale]
+    defaults = [m for m in variants if m.spec.default]
+    if len(variants) == 1 or len(defaults) == 1:
+        return (defaults or variants)[0]
+    if variants:
+        ids = ", ".join(m.spec.id for m in variants)
+        raise UnknownModelError(f"'{name}' at scale {scale} could be any of {ids}", hint="name one of them")
+    raise _unknown(name, scale, models)
+
+
+def _same_scale(model: Model, scale: int) -> Model:
+    if model.spec.scale != scale:
+        raise ModelError(
+            f"this model enlarges {model.spec.scale} times, not {scale}",
+            path=model.path,
+            hint=f"ask for --scale {model.spec.scale}, or for another model",
+        )
+    return model
+
+
+def _unknown(name: str, scale: int, models: list[Model]) -> UnknownModelError:
+    if not models:
+        return UnknownModelError(
+            f"no model '{name}' at scale {scale}, and no models are installed",
+            hint="give the path of an .onnx file",
+        )
+    known = [m.spec.id for m in models]
+    names = [*known, *(m.spec.network for m in models), *(i.split("-", 1)[1] for i in known)]
+    close = difflib.get_close_matches(name.lower(), dict.fromkeys(names), n=2, cutoff=0.6)
+    scales = sorted({m.spec.scale for m in models if name in (m.spec.network, m.spec.id.split("-", 1)[1])})
+    if scales:
+        hint = f"'{name}' exists at scale {', '.join(map(str, scales))}"
+    elif close:
+        hint = f"did you mean {' or '.join(close)}?"
+    else:
+        hint = "name one of them, or give the path of an .onnx file"
+    return UnknownModelError(f"no model '{name}' at scale {scale}; there are: {', '.join(known)}", hint=hint)
+
+
+def _from_file(path: Path) -> Model:
+    if not path.is_file():
+        raise ModelError("there is no such model file", path=path, hint="check the path")
+    card = path.with_suffix(".toml")
+    if card.is_file():
+        spec = load_card(card)
+        if spec.files["f32"].name != path.name:
+            raise ModelError(
+                f"this card is about {spec.files['f32'].name}, not {path.name}",
+                path=card,
+                hint="correct the card",
+            )
+        return Model(spec, path)
+    return Model(_spec_from_graph(path), path)
+
+
+def _spec_from_graph(path: Path) -> ModelSpec:
+    """Derive a card from a file without one; values are taken to be 0..1, as interchange files have them."""
+    data = read_model_bytes(path)
+    proto = parse_model(data, path)
+    facts = describe(proto, path)
+    context = context_of(proto)
+    network = re.sub(r"[^a-z0-9_]+", "_", path.stem.lower()).strip("_") or "model"
+    return ModelSpec(
+        id=f"{facts.scale}x-{network}",
+        network=network,
+        scale=facts.scale,
+        channels=facts.channels,
+        halo=context.halo,
+        multiple=context.multiple,
+        min_size=context.multiple,
+        tiling="exact" if context.exact else "approximate",
+        files={"f32": ModelFile(_plain_name(path), hashlib.sha256(data).hexdigest())},
+        description="A file without a card; scale, channels and halo were read from its graph.",
+    )
+
+
+def _plain_name(path: Path) -> str:
+    """Return a name that a card accepts; `Model.path`, not this, says where the file is."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem).lstrip(".-") + ".onnx"

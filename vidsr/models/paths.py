@@ -1,0 +1,179 @@
+"""The ways that planes take through a deployed graph, by the kind of network and of frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vidsr.color import chroma_offsets, code_scale, rgb_to_ycc, upsampling_phases
+from vidsr.frame import Matrix
+from vidsr.models.graph import GraphWriter, Picture
+from vidsr.models.network import interchange_opset, run_network
+from vidsr.models.resample import reduce_plane, reduction_taps, upsample_codes, upsample_plane
+
+if TYPE_CHECKING:
+    from vidsr.models.deploy import FrameFormat
+    from vidsr.models.lookup import Model
+
+__all__ = ["write_planes"]
+
+_Planes = list[Picture]
+
+
+def write_planes(model: Model, frame_format: FrameFormat, width: int, height: int) -> bytes:
+    """Return the deployed graph of `model` for width x height frames, serialised."""
+    return _Paths(model, frame_format, width, height).write()
+
+
+class _Paths:
+    def __init__(self, model: Model, frame_format: FrameFormat, width: int, height: int) -> None:
+        self.model = model
+        self.format = frame_format
+        self.pixels = frame_format.pixel_format
+        self.peak = self.pixels.peak
+        self.scale = model.spec.scale
+        self.size = (height, width)
+        self.target = self.pixels.plane_shapes(width * self.scale, height * self.scale)
+        self.writer = GraphWriter(interchange_opset(model.proto))
+
+    def write(self) -> bytes:
+        shapes = self.pixels.plane_shapes(self.size[1], self.size[0])
+        planes = [self.writer.input(f"p{i}", *s, self.peak) for i, s in enumerate(shapes)]
+        colour = planes[:-1] if self.pixels.alpha else planes
+        ways: dict[tuple[int, str], Callable[[_Planes], _Planes]] = {
+            (1, "gray"): self._luma_codes,
+            (1, "yuv"): self._luma_codes,
+            (1, "gbr"): self._luma_of_gbr,
+            (3, "gray"): self._rgb_of_gray,
+            (3, "yuv"): self._rgb_of_yuv,
+            (3, "gbr"): self._rgb_of_gbr,
+        }
+        done = ways[self.model.spec.channels, self.pixels.family](colour)
+        if self.pixels.alpha:
+            done.append(self._enlarge_codes(planes[-1], 0.5, 0.5))
+        for i, (plane, shape) in enumerate(zip(done, self.target, strict=True)):
+            self.writer.output(f"q{i}", self.writer.crop(plane, *shape), self.peak)
+        return self.writer.finish()
+
+    # ---- luma networks -----------------------------------------------------------------------------
+
+    def _luma_codes(self, planes: _Planes) -> _Planes:
+        """Luma through the network as codes / peak; chroma through the filter."""
+        writer, codes = self.writer, planes[0]
+        x = writer.affine(writer.from_codes(codes), 1 / self.peak)
+        # Integers are repeated: a quarter or half of the bytes that f32 would be.
+        repeated = writer.from_codes(writer.repeat(codes, self.scale, self.scale))
+        (y,) = run_network(writer, self.model, [x], [writer.affine(repeated, 1 / self.peak)])
+        luma = writer.to_codes(writer.affine(y, self.peak), self.peak)
+        offset_x, offset_y = chroma_offsets(
+            self.format.chroma_location, self.pixels.chroma_shift_x, self.pixels.chroma_shift_y
+        )
+        return [luma, *(self._enlarge_codes(plane, offset_x, offset_y) for plane in planes[1:])]
+
+    def _luma_of_gbr(self, planes: _Planes) -> _Planes:
+        """GBR -> Y, Cb, Cr; Y through the network in studio range, as it was trained; back to GBR."""
+        writer = self.writer
+        matrix = rgb_to_ycc(self.format.working_matrix)
+        y, *chroma = self._mix(self._rgb_of_codes(planes), matrix)
+        (y,) = run_network(writer, self.model, [writer.affine(y, 219 / 255, 16 / 255)])
+        y = writer.affine(y, 255 / 219, -16 / 219)
+        chroma = [self._enlarge(c) for c in chroma]
+        return self._gbr_codes(self._mix([y, *chroma], np.linalg.inv(matrix)))
+
+    # ---- RGB networks ------------------------------------------------------------------------------
+
+    def _rgb_of_gbr(self, planes: _Planes) -> _Planes:
+        return self._gbr_codes(run_network(self.writer, self.model, self._rgb_of_codes(planes)))
+
+    def _rgb_of_gray(self, planes: _Planes) -> _Planes:
+        """Gray three times over; of what comes out, BT.709 luma."""
+        gray = self._values(planes[0], chroma=False)
+        rgb = run_network(self.writer, self.model, [gray] * 3)
+        (luma,) = self._mix(rgb, rgb_to_ycc(Matrix.BT709)[:1])
+        return [self._codes(luma, chroma=False)]
+
+    def _rgb_of_yuv(self, planes: _Planes) -> _Planes:
+        """Chroma to luma's resolution, to RGB, through the network, and all the way back.
+
+        RGB is not clipped on the way: codes outside the RGB cube come back as they were.
+        """
+        matrix = rgb_to_ycc(self.format.working_matrix)
+        y = self._values(planes[0], chroma=False)
+        chroma = [self._to_luma_lattice(self._values(p, chroma=True)) for p in planes[1:]]
+        rgb = run_network(self.writer, self.model, self._mix([y, *chroma], np.linalg.inv(matrix)))
+        y, *chroma = self._mix(rgb, matrix)
+        done = [self._codes(y, chroma=False)]
+        for c, shape in zip(chroma, self.target[1:], strict=False):
+            done.append(self._codes(self._to_chroma_lattice(c, shape), chroma=True))
+        return done
+
+    def _to_luma_lattice(self, plane: Picture) -> Picture:
+        """Chroma [1, 1, h, w], f32, at luma's size; luma sample k lies at ``(k + 0.5) / factor`` chroma samples."""
+        down, across = self._factors()
+        if (down, across) == (1, 1):
+            return plane
+        if self.format.chroma == "nearest":
+            return self.writer.crop(self.writer.repeat(plane, down, across), *self.size)
+        offset_x, offset_y = self._offsets()
+        phases_y = [(p + 0.5) / down - offset_y for p in range(down)]
+        phases_x = [(p + 0.5) / across - offset_x for p in range(across)]
+        return self.writer.crop(upsample_plane(self.writer, plane, phases_y, phases_x), *self.size)
+
+    def _to_chroma_lattice(self, plane: Picture, shape: tuple[int, int]) -> Picture:
+        down, across = self._factors()
+        if (down, across) == (1, 1):
+            return plane
+        box = self.format.chroma == "nearest"
+        offset_x, offset_y = self._offsets()
+        taps_y = reduction_taps(down, offset_y, box=box)
+        taps_x = reduction_taps(across, offset_x, box=box)
+        return reduce_plane(self.writer, plane, taps_y, taps_x, shape, (down, across))
+
+    # ---- shared ------------------------------------------------------------------------------------
+
+    def _factors(self) -> tuple[int, int]:
+        """Luma samples a chroma sample, downwards and across."""
+        return 1 << self.pixels.chroma_shift_y, 1 << self.pixels.chroma_shift_x
+
+    def _offsets(self) -> tuple[float, float]:
+        return chroma_offsets(
+            self.format.chroma_location, self.pixels.chroma_shift_x, self.pixels.chroma_shift_y
+        )
+
+    def _enlarge_codes(self, codes: Picture, offset_x: float, offset_y: float) -> Picture:
+        """An integer plane, enlarged by the filter; its first sample lies at the offsets."""
+        if self.format.chroma == "nearest":
+            return self.writer.repeat(codes, self.scale, self.scale)
+        phases_x, phases_y = (upsampling_phases(self.scale, o) for o in (offset_x, offset_y))
+        return upsample_codes(self.writer, codes, self.peak, phases_y, phases_x)
+
+    def _enlarge(self, plane: Picture) -> Picture:
+        """A full-size f32 plane, enlarged by the filter."""
+        if self.format.chroma == "nearest":
+            return self.writer.repeat(plane, self.scale, self.scale)
+        phases = upsampling_phases(self.scale, 0.5)
+        return upsample_plane(self.writer, plane, phases, phases)
+
+    def _values(self, codes: Picture, *, chroma: bool) -> Picture:
+        span, zero = code_scale(self.pixels.bit_depth, self.format.range, chroma=chroma)
+        return self.writer.affine(self.writer.from_codes(codes), 1 / span, -zero / span)
+
+    def _codes(self, values: Picture, *, chroma: bool) -> Picture:
+        span, zero = code_scale(self.pixels.bit_depth, self.format.range, chroma=chroma)
+        return self.writer.to_codes(self.writer.affine(values, span, zero), self.peak)
+
+    def _rgb_of_codes(self, planes: _Planes) -> _Planes:
+        green, blue, red = (self._values(p, chroma=False) for p in planes)
+        return [red, green, blue]
+
+    def _gbr_codes(self, rgb: Sequence[Picture]) -> _Planes:
+        red, green, blue = (self._codes(c, chroma=False) for c in rgb)
+        return [green, blue, red]
+
+    def _mix(self, channels: Sequence[Picture], matrix: NDArray[np.float64]) -> _Planes:
+        """Each row of the matrix times the channels."""
+        clean = np.where(np.abs(matrix) < 1e-12, 0.0, matrix)
+        return [self.writer.weighted_sum(channels, [float(w) for w in row]) for row in clean]

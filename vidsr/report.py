@@ -1,0 +1,76 @@
+"""What a job did, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+__all__ = ["JobReport", "StageTimes", "limiting_stage"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Where a stage's time went, in seconds."""
+
+    name: str
+    worked: float
+    waited_for_input: float
+    """For the stage before it."""
+    waited_for_room: float
+    """For the stage after it, its queue being full."""
+    wall: float = 0.0
+    """How long all stages ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """What was done, and how."""
+
+    source: str
+    output: str | None
+    """None: nothing was written."""
+    model: str
+    scale: int
+    backend: str
+    backend_reason: str
+    """Why this backend, in words."""
+    runtime: dict[str, str] = field(default_factory=dict)
+    """What decides the network's results: device, precision, threads, versions."""
+    encoder: str | None
+    encoder_options: dict[str, str] = field(default_factory=dict)
+    size_in: tuple[int, int]
+    """Width and height in pixels."""
+    size_out: tuple[int, int]
+    pixel_format: str
+    """The source's."""
+    color: str
+    """How code values were read, and what of that was a guess."""
+    frames: int
+    """In the result."""
+    frames_resumed: int
+    """Of these, made by an earlier run."""
+    seconds: float
+    """All of it, from opening the source to the final name."""
+    fps: float
+    """Frames a second of this run, between the first and the last."""
+    stages: tuple[StageTimes, ...] = ()
+    limited_by: str
+    """One sentence."""
+    warnings: tuple[str, ...] = ()
+
+
+_SENTENCES = {
+    "decode": "decoding limited the run",
+    "inference": "the network limited the run",
+    "encode": "the encoder limited the run; a faster --preset would help",
+}
+
+
+def limiting_stage(stages: Sequence[StageTimes]) -> str:
+    """Say in a sentence which stage the others waited for."""
+    wall = max((stage.wall for stage in stages), default=0.0)
+    if not wall:
+        return "nothing was left to do"
+    slowest = max(stages, key=lambda stage: stage.worked)
+    share = min(1.0, slowest.worked / wall)
+    return f"{_SENTENCES[slowest.name]}: it worked {share:.0%} of the time"

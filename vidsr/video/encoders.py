@@ -1,0 +1,214 @@
+"""What is encoded and how: defaults for each codec, and the pixel format that an encoder can take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import av
+import av.codec
+
+from vidsr.errors import OptionsError
+from vidsr.frame import ColorInfo, ColorRange, Matrix, PixelFormat, VideoInfo
+from vidsr.job import Job
+from vidsr.video.formats import nearest_planar
+
+__all__ = ["EncoderSettings", "PICTURE_CODECS", "encoder_formats", "plan_encoder"]
+
+PICTURE_CODECS = {
+    ".png": "png",
+    ".jpg": "mjpeg",
+    ".jpeg": "mjpeg",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".bmp": "bmp",
+    ".webp": "libwebp",
+}
+# crf and preset that look transparent at a sensible speed, and the option each codec calls them by.
+_DEFAULTS: dict[str, dict[str, str]] = {
+    "libx264": {"crf": "18", "preset": "medium"},
+    "libx264rgb": {"crf": "18", "preset": "medium"},
+    "libx265": {"crf": "20", "preset": "medium"},
+    "libsvtav1": {"crf": "26", "preset": "8"},
+    "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"},
+    "h264_nvenc": {"cq": "19", "preset": "p5"},
+    "hevc_nvenc": {"cq": "21", "preset": "p5"},
+    "av1_nvenc": {"cq": "27", "preset": "p5"},
+    "prores_ks": {},
+    "ffv1": {"level": "3", "slicecrc": "1"},
+}
+_CRF_NAME = {"h264_nvenc": "cq", "hevc_nvenc": "cq", "av1_nvenc": "cq"}
+_SHORT_NAMES = {"h264": "libx264", "x264": "libx264", "h265": "libx265", "hevc": "libx265"}
+_SHORT_NAMES |= {"x265": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "prores": "prores_ks"}
+_EVEN_ONLY = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "prores_ks"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderSettings:
+    """Everything that decides an encoder's bytes, but the frames."""
+
+    codec: str
+    width: int
+    """Pixels of a coded frame, padding included."""
+    height: int
+    pixel_format: str
+    source_color: ColorInfo
+    """Of the frames handed over."""
+    color: ColorInfo
+    """Of what is written: differs where RGB becomes YUV or the other way."""
+    time_base: Fraction
+    """Seconds a tick of pts; the numerator is 1."""
+    frame_rate: Fraction
+    """A hint for rate control; times come from pts."""
+    sample_aspect_ratio: Fraction
+    rotation: int = 0
+    display_matrix: tuple[int, ...] | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    """What the user should know: conversions, padding."""
+
+    @property
+    def planes(self) -> PixelFormat:
+        """The planar layout in which frames are handed over; equal to `pixel_format` if that is planar."""
+        return nearest_planar(self.pixel_format)
+
+
+def encoder_formats(codec: str) -> tuple[str, ...]:
+    """Return the pixel formats that an encoder lists, or none if it takes any.
+
+    Raises:
+        OptionsError: FFmpeg has no such encoder here.
+    """
+    try:
+        listed = av.codec.Codec(codec, "w").video_formats
+    except ValueError as error:
+        raise OptionsError(
+            f"this FFmpeg has no encoder '{codec}'", hint="'vidsr doctor' lists the encoders"
+        ) from error
+    return tuple(f.name for f in listed or ())
+
+
+def plan_encoder(job: Job, info: VideoInfo, *, threads: int, pictures: str | None) -> EncoderSettings:
+    """Choose codec, options, size and pixel format for a job.
+
+    Args:
+        job: The codec, crf, preset, pix_fmt and further options asked for.
+        info: The source.
+        threads: Encoder threads; part of the plan because x264's bytes depend on it.
+        pictures: The picture codec, when still pictures are written instead of video.
+
+    Raises:
+        OptionsError: The codec is unknown, or cannot take the pixel format.
+    """
+    codec = pictures or _SHORT_NAMES.get(job.codec, "libx264" if job.codec == "auto" else job.codec)
+    notes: list[str] = []
+    formats = encoder_formats(codec)
+    chosen = _choose_format(codec, formats, info.pixel_format, job.pix_fmt)
+    if nearest_planar(chosen) != info.pixel_format:
+        notes.append(f"{codec} gets {chosen}: the source is {info.source_format}")
+    width, height = info.width * job.scale, info.height * job.scale
+    layout = nearest_planar(chosen)
+    if codec in _EVEN_ONLY:
+        padded = (
+            width + width % (1 << layout.chroma_shift_x),
+            height + height % (1 << layout.chroma_shift_y),
+        )
+        if padded != (width, height):
+            notes.append(
+                f"{codec} cannot code {width}x{height} in {chosen}: the last row or column is repeated"
+                f" to make {padded[0]}x{padded[1]}"
+            )
+        width, height = padded
+    return EncoderSettings(
+        codec=codec,
+        width=width,
+        height=height,
+        pixel_format=chosen,
+        source_color=info.color,
+        color=_output_color(info, layout, pictures=pictures is not None),
+        time_base=Fraction(1, info.time_base.denominator),
+        frame_rate=_sane_rate(info.frame_rate),
+        sample_aspect_ratio=info.sample_aspect_ratio,
+        rotation=info.rotation,
+        display_matrix=info.display_matrix,
+        options=_options(codec, job, info, layout, threads, pictures is not None),
+        notes=tuple(notes),
+    )
+
+
+def _choose_format(codec: str, formats: tuple[str, ...], source: PixelFormat, wanted: str | None) -> str:
+    if wanted is not None:
+        if formats and wanted not in formats:
+            raise OptionsError(
+                f"{codec} cannot encode '{wanted}'", hint=f"it takes {', '.join(formats)}"
+            )
+        return wanted
+    if not formats or source.name in formats:
+        return source.name
+    ranked = sorted(formats, key=lambda name: (_loss(nearest_planar(name), source), formats.index(name)))
+    return ranked[0]
+
+
+def _loss(target: PixelFormat, source: PixelFormat) -> tuple[int, ...]:
+    """Rank how much of `source` a `target` would lose, the worst first, then what it would waste."""
+    same = target.family == source.family
+    gray_in_yuv = source.family == "gray" and target.family == "yuv"
+    return (
+        int(source.family != "gray" and target.family == "gray"),
+        max(0, target.chroma_shift_x - source.chroma_shift_x)
+        + max(0, target.chroma_shift_y - source.chroma_shift_y)
+        if source.family != "gray"
+        else 0,
+        int(not same and not gray_in_yuv),
+        max(0, source.bit_depth - target.bit_depth),
+        int(source.alpha and not target.alpha),
+        abs(target.bit_depth - source.bit_depth),
+        int(target.alpha and not source.alpha),
+        abs(target.chroma_shift_x - source.chroma_shift_x)
+        + abs(target.chroma_shift_y - source.chroma_shift_y),
+        int(target.name.startswith("yuvj")),
+    )
+
+
+def _options(
+    codec: str, job: Job, info: VideoInfo, layout: PixelFormat, threads: int, picture: bool
+) -> dict[str, str]:
+    options = {} if picture else dict(_DEFAULTS.get(codec, {}))
+    if job.crf is not None:
+        options[_CRF_NAME.get(codec, "crf")] = f"{job.crf:g}"
+    if job.preset is not None:
+        options["preset"] = job.preset
+    if not picture:
+        options["threads"] = str(threads)
+        if layout.subsampled and codec != "ffv1":
+            options["chroma_sample_location"] = info.color.chroma_location.value
+    elif codec == "mjpeg":
+        options |= {"qmin": "1", "qmax": "2"}
+    if codec in ("libx264", "libx264rgb"):
+        # Segments are joined later: their headers must not depend on what is in them.
+        options["x264-params"] = "stitchable=1"
+    if codec == "libx265":
+        options["x265-params"] = f"pools={threads}:log-level=error:repeat-headers=0"
+    if codec == "libsvtav1":
+        options["svtav1-params"] = f"lp={threads}"
+    if codec == "libvpx-vp9" and layout.bit_depth > 8:
+        raise OptionsError("libvpx-vp9 here codes 8 bits only", hint="give --pix-fmt yuv420p")
+    return options | job.encoder_options
+
+
+def _output_color(info: VideoInfo, layout: PixelFormat, *, pictures: bool) -> ColorInfo:
+    """Return the tags of what is written: the source's, or those of RGB made YUV and YUV made RGB."""
+    color = info.color
+    if layout.family == "gbr" or (pictures and layout.family == "gray"):
+        return ColorInfo(Matrix.RGB, ColorRange.FULL, color.primaries, color.transfer, 0)
+    if pictures:
+        return ColorInfo(Matrix.BT601, ColorRange.FULL, color.primaries, color.transfer, 6)
+    if info.pixel_format.family == "gbr":
+        return ColorInfo(Matrix.BT709, ColorRange.LIMITED, color.primaries, color.transfer, 1)
+    return color
+
+
+def _sane_rate(rate: Fraction | None) -> Fraction:
+    if rate is None or not Fraction(1, 100) <= rate <= 1000:
+        return Fraction(25)
+    return rate.limit_denominator(65535)

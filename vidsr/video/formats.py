@@ -1,0 +1,185 @@
+"""Between FFmpeg's frames and our planes: layouts, views without copies, colour tags."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace, Interpolation
+
+from vidsr.errors import UnsupportedFormatError
+from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat, Plane, Planes
+
+__all__ = ["MATRIX_CODES", "color_of", "convert_frame", "nearest_planar", "new_frame", "planes_of", "to_planar"]
+
+# H.273 MatrixCoefficients.
+_MATRICES = {
+    0: Matrix.RGB,
+    1: Matrix.BT709,
+    4: Matrix.FCC,
+    5: Matrix.BT601,
+    6: Matrix.BT601,
+    7: Matrix.SMPTE240M,
+    8: Matrix.YCGCO,
+    9: Matrix.BT2020,
+    10: Matrix.BT2020,
+}
+MATRIX_CODES = {
+    Matrix.RGB: 0,
+    Matrix.BT709: 1,
+    Matrix.FCC: 4,
+    Matrix.BT601: 6,
+    Matrix.SMPTE240M: 7,
+    Matrix.YCGCO: 8,
+    Matrix.BT2020: 9,
+}
+_UNKNOWN = 2
+_RANGES = {1: ColorRange.LIMITED, 2: ColorRange.FULL}
+_DEPTHS = {
+    "gray": (8, 9, 10, 12, 14, 16),
+    "yuv": (8, 9, 10, 12, 14, 16),
+    "yuva": (8, 9, 10, 12, 16),
+    "gbr": (8, 9, 10, 12, 14, 16),
+    "gbra": (8, 10, 12, 14, 16),
+}
+_LAYOUTS = {(1, 1): "420", (1, 0): "422", (0, 0): "444", (0, 1): "440", (2, 0): "411", (2, 2): "410"}
+
+
+def nearest_planar(name: str) -> PixelFormat:
+    """Return the planar integer format that holds everything FFmpeg's pixel format `name` holds.
+
+    Packed, semi-planar, palette, big-endian and float formats get the planar format of the same
+    family, subsampling and depth (float: 16 bits), with alpha if they have it.
+
+    Raises:
+        UnsupportedFormatError: FFmpeg does not know it, or it is opaque (a hardware surface).
+    """
+    try:
+        return PixelFormat.parse(name.replace("yuvj", "yuv"))
+    except ValueError:
+        pass
+    try:
+        known = av.VideoFormat(name)
+    except ValueError as error:
+        raise UnsupportedFormatError(f"unknown pixel format '{name}'") from error
+    components = known.components
+    if not components:
+        raise UnsupportedFormatError(f"frames in '{name}' live in hardware, not in memory")
+    bits = 16 if "f32" in name or "f16" in name else max(c.bits for c in components)
+    alpha = known.has_palette or len(components) in (2, 4)
+    if known.is_rgb or known.has_palette:
+        family, layout = "gbr", ""
+    elif len(components) < 3 and not alpha:
+        return PixelFormat.parse(_spelled("gray", "", 8 if bits < 8 else bits))
+    else:
+        shifts = (_shift(known.chroma_width), _shift(known.chroma_height))
+        family, layout = "yuv", _LAYOUTS[shifts] if len(components) > 2 else "444"
+    family += "a" if alpha else ""
+    return PixelFormat.parse(_spelled(family, layout, 8 if known.has_palette else bits))
+
+
+def to_planar(frame: av.VideoFrame, wanted: PixelFormat, width: int, height: int) -> av.VideoFrame:
+    """Return `frame` itself when it is what is wanted, otherwise converted by swscale."""
+    name = frame.format.name.replace("yuvj", "yuv")
+    if name == wanted.name and (frame.width, frame.height) == (width, height):
+        return frame
+    return frame.reformat(width, height, wanted.name)
+
+
+def planes_of(frame: av.VideoFrame) -> Planes:
+    """Return views of a planar frame's planes, [rows, columns] each; they keep the frame alive."""
+    dtype = PixelFormat.parse(frame.format.name.replace("yuvj", "yuv")).dtype
+    return tuple(_view(plane, dtype) for plane in frame.planes)
+
+
+def new_frame(pixel_format: PixelFormat, width: int, height: int) -> tuple[av.VideoFrame, Planes]:
+    """Return a new frame and writable views of its planes."""
+    frame = av.VideoFrame(width, height, pixel_format.name)
+    return frame, planes_of(frame)
+
+
+def convert_frame(
+    frame: av.VideoFrame, source: ColorInfo, pixel_format: str, target: ColorInfo
+) -> av.VideoFrame:
+    """Return `frame` in another pixel format, converted by swscale with both sides' matrix and range.
+
+    Plain re-arrangement where the family stays; chroma is resampled where the subsampling changes.
+    """
+    if frame.format.name == pixel_format:
+        return frame
+    return frame.reformat(
+        format=pixel_format,
+        src_colorspace=_swscale_matrix(source.matrix, target.matrix),
+        dst_colorspace=_swscale_matrix(target.matrix, source.matrix),
+        src_color_range=2 if source.range is ColorRange.FULL else 1,
+        dst_color_range=2 if target.range is ColorRange.FULL else 1,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+    )
+
+
+def color_of(frame: av.VideoFrame, pixel_format: PixelFormat, source_format: str) -> ColorInfo:
+    """Return the frame's colour as tagged, and guessed where it is not.
+
+    Guesses, as players make them: BT.2020 with BT.2020 primaries; else BT.709 from 1280 columns or
+    more than 576 rows, BT.601 below; limited range for YUV, full for RGB, gray pictures and the
+    ``yuvj`` formats. FFmpeg through PyAV does not tell where chroma lies: top left for BT.2020,
+    else left.
+    """
+    guessed = set()
+    matrix = _MATRICES.get(frame.colorspace)
+    if pixel_format.family == "gbr":
+        matrix = Matrix.RGB
+    elif matrix is None or matrix is Matrix.RGB:
+        guessed.add("matrix")
+        large = frame.width >= 1280 or frame.height > 576
+        matrix = Matrix.BT709 if large else Matrix.BT601
+        matrix = Matrix.BT2020 if frame.color_primaries == 9 else matrix
+    color_range = _RANGES.get(frame.color_range)
+    if "yuvj" in source_format:
+        color_range = ColorRange.FULL
+    elif color_range is None:
+        guessed.add("range")
+        color_range = ColorRange.FULL if pixel_format.family == "gbr" else ColorRange.LIMITED
+    location = ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
+    if pixel_format.subsampled:
+        guessed.add("chroma_location")
+    return ColorInfo(
+        matrix=matrix,
+        range=color_range,
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        matrix_code=int(frame.colorspace),
+        chroma_location=location,
+        guessed=frozenset(guessed),
+    )
+
+
+def _view(plane: Any, dtype: np.dtype[Any]) -> Plane:
+    samples = np.frombuffer(plane, dtype, count=plane.height * abs(plane.line_size) // dtype.itemsize)
+    view: Plane = samples.reshape(plane.height, -1)[:, : plane.width]
+    return view[::-1] if plane.line_size < 0 else view
+
+
+def _swscale_matrix(own: Matrix, other: Matrix) -> Colorspace:
+    names = {
+        Matrix.BT709: Colorspace.ITU709,
+        Matrix.BT2020: Colorspace.BT2020,
+        Matrix.FCC: Colorspace.FCC,
+        Matrix.SMPTE240M: Colorspace.SMPTE240M,
+        Matrix.BT601: Colorspace.ITU601,
+    }
+    # RGB has no matrix of its own: both sides get the other's, BT.709 where neither has one.
+    return names.get(own) or names.get(other) or Colorspace.ITU709
+
+
+def _shift(measure: Callable[[int], int]) -> int:
+    return {64: 0, 32: 1, 16: 2}[measure(64)]
+
+
+def _spelled(family: str, layout: str, bits: int) -> str:
+    depth = next((d for d in _DEPTHS[family] if d >= bits), 16)
+    stem = family if family == "gray" else f"{family}{layout}p"
+    suffix = "" if depth == 8 else f"{depth}le"
+    return f"{stem}{suffix}"

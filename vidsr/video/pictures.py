@@ -1,0 +1,132 @@
+"""Still pictures and numbered sequences of them as results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vidsr.errors import EncodeError, OptionsError, OutputError, VerificationError
+from vidsr.frame import VideoInfo
+from vidsr.video.encoders import EncoderSettings
+from vidsr.video.formats import convert_frame
+from vidsr.video.muxer import Part
+from vidsr.video.probe import is_pattern
+from vidsr.video.work import WorkFolder
+from vidsr.video.writer import OutputFrame
+
+__all__ = ["PictureSink"]
+
+
+class PictureSink:
+    """Writes each frame as a picture; all get their final names together at the end.
+
+    A pattern such as ``out_%04d.png`` counts from 1; a plain name takes exactly one frame.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        output: Path,
+        *,
+        settings: EncoderSettings,
+        plan: Mapping[str, Any],
+        size: tuple[int, int],
+        full: bool,
+        discard: bool,
+    ) -> None:
+        """Open the work folder; see `VideoSink`."""
+        self._info, self._output, self._settings = info, output, settings
+        self._size, self._full = size, full
+        self._folder = WorkFolder(output, plan, discard=discard)
+        self.frames_done = self._folder.frames
+        last = self._folder.parts[-1] if self._folder.parts else None
+        self.resume_after = None if last is None else last.start
+
+    def __enter__(self) -> PictureSink:
+        """Return self."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let go of the folder; whole pictures stay for the next try."""
+        self._folder.release()
+
+    def allocate(self) -> OutputFrame:
+        """Return a frame to fill."""
+        return OutputFrame.allocate(self._info.pixel_format, self._size, self._size)
+
+    def write(self, out: OutputFrame) -> None:
+        """Encode a picture.
+
+        Raises:
+            OptionsError: A second frame came, and the output names one picture.
+            EncodeError: The encoder or the disk refused.
+        """
+        if self._folder.parts and not is_pattern(self._output):
+            raise OptionsError(
+                "the source has more than one frame",
+                path=self._output,
+                hint="name the output with a number, such as out_%04d.png, or give --frames 1",
+            )
+        path = self._folder.segment_path(self._output.suffix)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            partial.write_bytes(_encoded(out.frame, self._settings))
+            partial.replace(path)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            partial.unlink(missing_ok=True)
+            detail = getattr(error, "strerror", None) or str(error)
+            raise EncodeError(f"writing a picture failed ({detail})", path=path) from error
+        self._folder.record(Part(path, out.pts, (0,), 0))
+
+    def finish(self) -> Path:
+        """Check the pictures and give them their names.
+
+        Raises:
+            OptionsError: There is no frame at all.
+            VerificationError: A picture has the wrong size.
+            OutputError: A name could not be given.
+        """
+        parts = self._folder.parts
+        if not parts:
+            raise OptionsError("no frame lies between --start and --end", path=self._info.path)
+        for part in parts if self._full else parts[-1:]:
+            self._check(part.path)
+        for number, part in enumerate(parts, 1):
+            target = self._output
+            if is_pattern(target):
+                target = target.with_name(target.name % number)
+            try:
+                part.path.replace(target)
+            except OSError as error:
+                raise OutputError(f"cannot give it its name ({error.strerror})", path=target) from error
+        self._folder.remove()
+        return self._output
+
+    def _check(self, path: Path) -> None:
+        try:
+            with av.open(str(path)) as container:
+                frame = next(container.decode(video=0))
+        except (av.FFmpegError, OSError, StopIteration, IndexError) as error:
+            raise VerificationError(f"this picture cannot be read again ({error})", path=path) from error
+        if (frame.width, frame.height) != self._size:
+            got = f"{frame.width}x{frame.height}"
+            raise VerificationError(f"this picture has {got} pixels instead of {self._size}", path=path)
+
+
+def _encoded(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
+    context: Any = av.CodecContext.create(settings.codec, "w")
+    context.width, context.height = settings.width, settings.height
+    context.pix_fmt = settings.pixel_format
+    context.time_base = settings.time_base
+    context.color_range = 2
+    context.options = dict(settings.options)
+    ready = convert_frame(frame, settings.source_color, settings.pixel_format, settings.color)
+    ready.pts, ready.time_base = 0, settings.time_base
+    ready.pict_type = av.video.frame.PictureType.NONE
+    packets = [*context.encode(ready), *context.encode(None)]
+    if context.options:
+        raise OptionsError(f"{settings.codec} does not know the option '{next(iter(context.options))}'")
+    return b"".join(bytes(packet) for packet in packets)

@@ -1,0 +1,150 @@
+"""Frames out of a file: in order, each once, with its own time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from vidsr.errors import DecodeError
+from vidsr.frame import Frame, VideoInfo
+from vidsr.video.formats import planes_of, to_planar
+from vidsr.video.probe import open_source, translate, video_stream
+
+__all__ = ["Reader", "Span"]
+
+_SEEK_MARGIN_S = 1  # MPEG-TS lands too late without it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Which frames of a source are wanted; times are seconds from the first frame."""
+
+    start: float | None = None
+    end: float | None = None
+    frames: int | None = None
+    """At most so many."""
+
+
+class Reader:
+    """Iterate over the frames of a source once; use it in a ``with``.
+
+    Frames come in presentation order with strictly increasing pts. A missing or repeated time stamp
+    gets the smallest step that keeps this, and `warnings` says so.
+
+    Attributes:
+        warnings: What was unusual so far, one sentence each, each once.
+    """
+
+    def __init__(self, info: VideoInfo, span: Span | None = None, *, after: int | None = None) -> None:
+        """Prepare to read.
+
+        Args:
+            info: What `probe` said of the source.
+            span: Which frames; all by default.
+            after: Skip the frames up to and including the one with this pts; `Span.frames` still
+                counts from the span's first frame, so give what is left of it.
+        """
+        self.warnings: list[str] = []
+        self._info = info
+        self._span = span or Span()
+        self._after = after
+        self._closed = False
+        self._frames = self._read()
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Return the one iterator over the frames."""
+        return self._frames
+
+    def __enter__(self) -> Reader:
+        """Return self."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. While another thread is iterating, close that thread's work first."""
+        self._frames.close()  # type: ignore[attr-defined]
+
+    def _read(self) -> Iterator[Frame]:
+        info, span = self._info, self._span
+        first = info.start_pts
+        begin = first if span.start is None else first + _ticks(span.start, info.time_base)
+        stop = None if span.end is None else first + _ticks(span.end, info.time_base)
+        begin = begin if self._after is None else max(begin, self._after + 1)
+        count = 0
+        for frame in self._decode(begin):
+            if frame.pts < begin:
+                continue
+            if (stop is not None and frame.pts >= stop) or count == span.frames:
+                return
+            count += 1
+            yield frame
+
+    def _decode(self, begin: int) -> Iterator[Frame]:
+        """Yield frames from a little before `begin` on."""
+        info = self._info
+        path = Path(info.path)
+        with open_source(path, frame_rate=info.frame_rate if info.still else None) as container:
+            stream = video_stream(container, path)
+            if begin > info.start_pts and not info.still:
+                margin = int(_SEEK_MARGIN_S / info.time_base)
+                self._seek(container, stream, max(info.start_pts, begin - margin))
+            last: int | None = None
+            try:
+                for frame in container.decode(stream):
+                    made = self._frame(frame, last)
+                    last = made.pts
+                    yield made
+            except (av.FFmpegError, OSError) as error:
+                done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"
+                raise translate(error, path, DecodeError, f"decoding failed after {done}") from error
+
+    def _seek(self, container: Any, stream: Any, pts: int) -> None:
+        try:
+            container.seek(pts, stream=stream)
+        except (av.FFmpegError, OSError):
+            # Nothing is lost: frames before the wanted one are decoded and dropped instead.
+            self._warn("the source cannot be searched: it is decoded from its beginning")
+            container.seek(0)
+
+    def _frame(self, frame: av.VideoFrame, last: int | None) -> Frame:
+        info = self._info
+        if (frame.width, frame.height) != (info.width, info.height):
+            self._warn(
+                f"the picture changes its size to {frame.width}x{frame.height} on the way:"
+                f" scaled back to {info.width}x{info.height}"
+            )
+        pts = frame.pts
+        if pts is None:
+            self._warn("frames without a time stamp: they follow at the frame rate")
+            step = 1 / (info.frame_rate or 25) / info.time_base
+            pts = info.start_pts if last is None else last + max(1, round(step))
+        elif last is not None and pts <= last:
+            self._warn("time stamps that do not increase: moved by the smallest step that makes them")
+            pts = last + 1
+        planar = to_planar(frame, info.pixel_format, info.width, info.height)
+        return Frame(
+            planes=planes_of(planar),
+            pixel_format=info.pixel_format,
+            color=info.color,
+            pts=pts,
+            duration=frame.duration or 0,
+            time_base=info.time_base,
+            origin=planar,
+        )
+
+    def _warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def _ticks(seconds: float, time_base: Fraction) -> int:
+    """Return the first tick at or after `seconds`."""
+    return -int(-Fraction(seconds).limit_denominator(10**6) // time_base)

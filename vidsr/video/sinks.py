@@ -1,0 +1,202 @@
+"""Where frames go: a video made of segments, pictures, or nowhere. All are used the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from vidsr.errors import OptionsError, OutputError
+from vidsr.frame import PixelFormat, VideoInfo
+from vidsr.video.containers import CarryPlan
+from vidsr.video.encoders import EncoderSettings
+from vidsr.video.muxer import Part, Timeline, join
+from vidsr.video.verify import verify_video
+from vidsr.video.work import WorkFolder
+from vidsr.video.writer import OutputFrame, SegmentWriter, segment_suffix
+
+__all__ = ["NullSink", "Sink", "VideoSink"]
+
+
+class Sink(Protocol):
+    """Takes frames in order; use it in a ``with``. Leaving without `finish` keeps what is whole."""
+
+    frames_done: int
+    """Frames that an earlier run finished already."""
+    resume_after: int | None
+    """Pts, in the source's ticks, of the last of these; None: none."""
+
+    def allocate(self) -> OutputFrame:
+        """Return a frame to fill."""
+
+    def write(self, out: OutputFrame) -> None:
+        """Take a filled frame whose `pts` and `duration` (source ticks) are set."""
+
+    def finish(self) -> Path | None:
+        """Complete, verify and name the result; return its path."""
+
+    def __enter__(self) -> Sink:
+        """Return self."""
+
+    def __exit__(self, *error: object) -> None:
+        """Let go of everything."""
+
+
+class NullSink:
+    """Drops all frames, for measuring everything before the encoder."""
+
+    frames_done = 0
+    resume_after = None
+
+    def __init__(self, layout: PixelFormat, size: tuple[int, int]) -> None:
+        """Take frames of a layout and size (width, height)."""
+        self._layout, self._size = layout, size
+
+    def __enter__(self) -> NullSink:
+        """Return self."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Do nothing."""
+
+    def allocate(self) -> OutputFrame:
+        """Return a frame to fill."""
+        return OutputFrame.allocate(self._layout, self._size, self._size)
+
+    def write(self, out: OutputFrame) -> None:
+        """Drop the frame."""
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+
+class VideoSink:
+    """Encodes segments into a work folder, joins them with the source's other streams, verifies, renames."""
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        output: Path,
+        *,
+        settings: EncoderSettings,
+        carry: CarryPlan,
+        plan: Mapping[str, Any],
+        size: tuple[int, int],
+        segment_frames: int,
+        span: tuple[float | None, float | None],
+        verify: Literal["packets", "full"],
+        discard: bool,
+    ) -> None:
+        """Open the work folder.
+
+        Args:
+            info: The source.
+            output: The final name.
+            settings: The encoder.
+            carry: What happens to the source's other streams.
+            plan: Everything that decides the bytes; an earlier run's segments are used again only
+                if its plan is the same.
+            size: Width and height of the upscaled picture, without padding.
+            segment_frames: Frames in a segment.
+            span: Start and end that the user asked for, seconds from the first frame.
+            verify: See `Job.verify`.
+            discard: See `Job.discard`.
+        """
+        self._info, self._output, self._settings, self._carry = info, output, settings, carry
+        self._layout = info.pixel_format
+        self._size, self._segment_frames, self._span, self._verify = size, segment_frames, span, verify
+        self._writer: SegmentWriter | None = None
+        self._start = 0
+        # Ticks of the writer in one of the source: more than one where that's numerator isn't.
+        self._unit = int(info.time_base / settings.time_base)
+        self._folder = WorkFolder(output, plan, discard=discard)
+        self.frames_done = self._folder.frames
+        last = self._folder.parts[-1] if self._folder.parts else None
+        self.resume_after = None if last is None else (last.start + last.pts[-1]) // self._unit
+
+    def __enter__(self) -> VideoSink:
+        """Return self."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        """Keep whole segments, drop the one in progress, let go of the folder."""
+        if self._writer is not None:
+            self._writer.__exit__(kind, *error)
+        self._folder.release()
+
+    def allocate(self) -> OutputFrame:
+        """Return a frame to fill."""
+        coded = (self._settings.width, self._settings.height)
+        return OutputFrame.allocate(self._layout, self._size, coded)
+
+    def write(self, out: OutputFrame) -> None:
+        """Encode a frame."""
+        out.pts, out.duration = out.pts * self._unit, out.duration * self._unit
+        if self._writer is None:
+            path = self._folder.segment_path(segment_suffix(self._settings.codec))
+            self._start = out.pts
+            self._writer = SegmentWriter(path, self._settings, self._start)
+        self._writer.write(out)
+        if len(self._writer.pts) >= self._segment_frames:
+            self._end_segment()
+
+    def finish(self) -> Path:
+        """Join, verify, rename and clear up; return the final path.
+
+        Raises:
+            OutputError: Joining or renaming failed; the segments stay for another try.
+            VerificationError: The joined file is not right.
+        """
+        self._end_segment()
+        parts = self._folder.parts
+        if not parts:
+            raise OptionsError("no frame lies between --start and --end", path=self._info.path)
+        joined = self._folder.path / f"joined{self._output.suffix}"
+        timeline = self._timeline(parts)
+        join(
+            self._info,
+            parts,
+            joined,
+            plan=self._carry,
+            time_base=self._settings.time_base,
+            timeline=timeline,
+        )
+        base = self._settings.time_base
+        times = [(p.start + pts) * base - timeline.origin for p in parts for pts in p.pts]
+        verify_video(
+            joined,
+            times,
+            size=(self._settings.width, self._settings.height),
+            exact=self._carry.container.exact_times,
+            full=self._verify == "full",
+        )
+        try:
+            joined.replace(self._output)
+        except OSError as error:
+            raise OutputError(f"cannot give it its name ({error.strerror})", path=self._output) from error
+        self._folder.remove()
+        return self._output
+
+    def _end_segment(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        with writer:
+            writer.finish()
+        self._folder.record(Part(writer.path, self._start, tuple(writer.pts), writer.reorder))
+
+    def _timeline(self, parts: list[Part]) -> Timeline:
+        """Keep the source's clock, moved to zero where it does not begin there; cut it where asked."""
+        info = self._info
+        shown = parts[0].start * self._settings.time_base
+        start, end = self._span
+        last = parts[-1]
+        if start is None and end is None:
+            # Whole files keep the distance between sound and picture; only the common offset goes.
+            return Timeline(min(shown, info.start_time if info.start_time > 0 else Fraction(0)))
+        first = info.start_pts * info.time_base
+        begin = first if start is None else shown
+        over = (last.start + last.pts[-1]) * self._settings.time_base
+        stop = over + (1 / info.frame_rate if info.frame_rate else Fraction(1, 25))
+        return Timeline(begin, begin, stop)

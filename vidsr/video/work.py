@@ -1,0 +1,181 @@
+"""The work folder beside an output: what is finished of it, so that the same command continues."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from vidsr.errors import OptionsError, OutputError
+from vidsr.video.muxer import Part
+
+__all__ = ["WorkFolder", "source_identity"]
+
+_SAMPLE_BYTES = 1 << 16
+
+
+def source_identity(path: Path) -> dict[str, Any]:
+    """Return what an input is recognised by: name, size, time, and a digest of its head and tail."""
+    status = path.stat()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        digest.update(file.read(_SAMPLE_BYTES))
+        file.seek(max(0, status.st_size - _SAMPLE_BYTES))
+        digest.update(file.read(_SAMPLE_BYTES))
+    return {
+        "name": path.name,
+        "bytes": status.st_size,
+        "modified_ns": status.st_mtime_ns,
+        "head_and_tail_sha256": digest.hexdigest(),
+    }
+
+
+class WorkFolder:
+    """``<output>.vidsr/``: the plan, finished segments with their records, and the joined file.
+
+    Attributes:
+        path: The folder.
+        parts: Finished segments in order.
+    """
+
+    def __init__(self, output: Path, plan: Mapping[str, Any], *, discard: bool) -> None:
+        """Make the folder, or take up what an interrupted run of the same plan left in it.
+
+        Raises:
+            OptionsError: It holds unfinished work of another plan, or another process works in it.
+            OutputError: It cannot be made or read.
+        """
+        self.path = output.with_name(output.name + ".vidsr")
+        self.parts: list[Part] = []
+        try:
+            self.path.mkdir(exist_ok=True)
+            self._lock = self._acquire()
+        except OSError as error:
+            raise OutputError(f"cannot write here ({error.strerror})", path=output.parent) from error
+        try:
+            self._take_up(json.loads(json.dumps(plan)), discard=discard)
+        except BaseException:
+            self.release()
+            raise
+
+    @property
+    def frames(self) -> int:
+        """Frames in the finished segments."""
+        return sum(len(part.pts) for part in self.parts)
+
+    def segment_path(self, suffix: str) -> Path:
+        """Return where the next segment is written."""
+        return self.path / f"{len(self.parts):06d}{suffix}"
+
+    def record(self, part: Part) -> None:
+        """Note that a segment is whole; from now on a new run does not make it again."""
+        entry = {
+            "file": part.path.name,
+            "bytes": part.path.stat().st_size,
+            "start": part.start,
+            "pts": part.pts,
+            "reorder": part.reorder,
+        }
+        _write_atomically(part.path.with_suffix(".json"), json.dumps(entry))
+        self.parts.append(part)
+
+    def release(self) -> None:
+        """Let go of the folder; it stays if it holds finished work, and goes if it does not."""
+        if self._lock is not None:
+            if not self.parts:
+                shutil.rmtree(self.path, ignore_errors=True)
+            self._lock.close()
+            self._lock = None
+
+    def remove(self) -> None:
+        """Delete the folder: the result has its final name."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.parts = []
+        self.release()
+
+    def _acquire(self) -> IO[bytes] | None:
+        lock = (self.path / "lock").open("ab")
+        try:
+            _lock_file(lock)
+        except OSError as error:
+            lock.close()
+            raise OptionsError(
+                "another vidsr is working on this output", path=self.path, hint="wait for it, or stop it"
+            ) from error
+        return lock
+
+    def _take_up(self, plan: dict[str, Any], *, discard: bool) -> None:
+        file = self.path / "plan.json"
+        if file.exists() and not discard:
+            try:
+                earlier = json.loads(file.read_text(encoding="utf-8"))
+                differences = _differences(earlier, plan)
+                if differences:
+                    raise OptionsError(
+                        f"unfinished work of another job ({differences})",
+                        path=self.path,
+                        hint="repeat that job's command to finish it, or add --discard to start anew",
+                    )
+                self.parts = self._finished()
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise OutputError(
+                    f"this unfinished work cannot be read ({error})",
+                    path=self.path,
+                    hint="add --discard to start anew",
+                ) from error
+        kept = {"plan.json", "lock"}
+        kept |= {name for part in self.parts for name in (part.path.name, part.path.stem + ".json")}
+        for stray in self.path.iterdir():
+            if stray.name not in kept:
+                with suppress(OSError):
+                    stray.unlink()
+        _write_atomically(file, json.dumps(plan, indent=1, sort_keys=True))
+
+    def _finished(self) -> list[Part]:
+        """Return the segments that are whole, up to the first gap."""
+        parts: list[Part] = []
+        while (record := self.path / f"{len(parts):06d}.json").exists():
+            entry = json.loads(record.read_text(encoding="utf-8"))
+            path = self.path / entry["file"]
+            if not path.exists() or path.stat().st_size != entry["bytes"]:
+                break
+            parts.append(Part(path, entry["start"], tuple(entry["pts"]), entry["reorder"]))
+        return parts
+
+
+def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str:
+    """Spell out where two plans differ: "crf was 18, is 20"."""
+    texts = []
+    for key in sorted(set(earlier) | set(now)):
+        old, new = earlier.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            texts.append(_differences(old, new, f"{key}."))
+        elif old != new:
+            texts.append(f"{where}{key} was {old}, is {new}")
+    return "; ".join(text for text in texts if text)
+
+
+def _write_atomically(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _lock_file(file: IO[bytes]) -> None:
+    """Lock without waiting; the lock goes with the process, however it ends."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,218 @@
+"""Encoding one segment: frames in, a self-contained file and its time stamps out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+import numpy as np
+
+from vidsr.errors import EncodeError, OptionsError, OutputError
+from vidsr.frame import PixelFormat, Planes
+from vidsr.video.encoders import EncoderSettings
+from vidsr.video.formats import convert_frame, new_frame
+
+__all__ = ["OutputFrame", "SegmentWriter", "segment_suffix"]
+
+# Codecs that the MP4 muxer takes with exact times; the others travel in NUT.
+_IN_MP4 = frozenset({"h264", "hevc", "av1", "vp9", "ffv1", "mpeg4", "mpeg2video"})
+_FRAGMENTED = {
+    "movflags": "frag_keyframe+delay_moov+default_base_moof",
+    "movie_timescale": "90000",
+}
+
+
+@dataclass(slots=True)
+class OutputFrame:
+    """A frame to be filled in place and then encoded."""
+
+    planes: Planes
+    """Where the upscaled picture goes: the visible part, in the upscaler's layout."""
+    frame: av.VideoFrame
+    """The whole frame that `planes` are views of."""
+    whole: Planes
+    """All of the frame's planes, with what an encoder needs beyond the picture."""
+    pts: int = 0
+    """Presentation time in ticks of the source, set by whoever fills the frame."""
+    duration: int = 0
+    """Ticks; 0: not known."""
+
+    @classmethod
+    def allocate(cls, layout: PixelFormat, size: tuple[int, int], coded: tuple[int, int]) -> OutputFrame:
+        """Return a frame of `coded` size (width, height), whose planes show `size` of it."""
+        frame, whole = new_frame(layout, *coded)
+        shapes = layout.plane_shapes(*size)
+        planes = tuple(p[:h, :w] for p, (h, w) in zip(whole, shapes, strict=True))
+        return cls(planes, frame, whole)
+
+
+def segment_suffix(codec: str) -> str:
+    """Return the file suffix of segments of an encoder."""
+    return ".mp4" if _codec_id(codec) in _IN_MP4 else ".nut"
+
+
+class SegmentWriter:
+    """One segment being written; `finish` makes it whole, leaving without it discards it.
+
+    Attributes:
+        path: The segment's file.
+        pts: Time stamps handed in so far, in ticks of the settings' time base, relative to `origin`.
+        reorder: Most places by which a packet precedes its turn in presentation order.
+    """
+
+    def __init__(self, path: Path, settings: EncoderSettings, origin: int) -> None:
+        """Open encoder and file.
+
+        Args:
+            path: The segment's file; must not be a final name.
+            settings: The encoder.
+            origin: Subtracted from every pts, so that the segment begins at zero.
+
+        Raises:
+            OptionsError: The encoder does not know an option, or refuses its value.
+            EncodeError: The encoder refuses the settings together.
+        """
+        self.pts: list[int] = []
+        self.reorder = 0
+        self.path, self._settings, self._origin = path, settings, origin
+        self._decode_order: list[int] = []
+        self._durations: dict[int, int] = {}
+        try:
+            form = "mp4" if path.suffix == ".mp4" else "nut"
+            self._container = av.open(
+                str(path), "w", format=form, container_options=_FRAGMENTED if form == "mp4" else {}
+            )
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"cannot write here ({error.strerror})", path=path) from error
+        try:
+            self._stream = _open_encoder(self._container, settings)
+        except BaseException:
+            self._abandon()
+            raise
+
+    def __enter__(self) -> SegmentWriter:
+        """Return self."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Discard the file unless `finish` was called."""
+        if self._container is not None:
+            self._abandon()
+
+    def write(self, out: OutputFrame) -> None:
+        """Encode a frame; its pts must be larger than the last one's.
+
+        Raises:
+            EncodeError: The encoder or the disk refused.
+        """
+        settings = self._settings
+        _repeat_border(out)
+        frame = convert_frame(out.frame, settings.source_color, settings.pixel_format, settings.color)
+        pts = out.pts - self._origin
+        frame.pts, frame.time_base = pts, settings.time_base
+        frame.pict_type = av.video.frame.PictureType.NONE
+        self.pts.append(pts)
+        self._durations[pts] = out.duration
+        self._encode(frame)
+
+    def finish(self) -> None:
+        """Flush the encoder, close the file and check that every frame came out.
+
+        Raises:
+            EncodeError: The encoder or the disk refused, or frames are missing.
+        """
+        self._encode(None)
+        container, self._container = self._container, None
+        try:
+            container.close()
+        except (av.FFmpegError, OSError) as error:
+            raise _failed(error, self.path) from error
+        if sorted(self._decode_order) != self.pts:
+            raise EncodeError(
+                f"{self._settings.codec} took {len(self.pts)} frames and gave {len(self._decode_order)}",
+                path=self.path,
+            )
+        ranks = {pts: rank for rank, pts in enumerate(self.pts)}
+        self.reorder = max(
+            (place - ranks[pts] for place, pts in enumerate(self._decode_order)), default=0
+        )
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        try:
+            packets: Iterable[Any] = self._stream.encode(frame)
+            for packet in packets:
+                self._decode_order.append(packet.pts)
+                packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
+                self._container.mux(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise _failed(error, self.path) from error
+
+    def _abandon(self) -> None:
+        container, self._container = self._container, None
+        with suppress(av.FFmpegError, OSError, ValueError):
+            container.close()
+        self.path.unlink(missing_ok=True)
+
+
+def _open_encoder(container: Any, settings: EncoderSettings) -> Any:
+    color = settings.color
+    options = dict(settings.options)
+    try:
+        stream = container.add_stream(settings.codec, rate=settings.frame_rate, options=options)
+        context = stream.codec_context
+        stream.width, stream.height = settings.width, settings.height
+        stream.pix_fmt = settings.pixel_format
+        context.time_base = settings.time_base
+        context.framerate = settings.frame_rate
+        if settings.sample_aspect_ratio:
+            context.sample_aspect_ratio = settings.sample_aspect_ratio
+        context.color_range = {"limited": 1, "full": 2}[color.range.value]
+        context.colorspace = color.matrix_code
+        context.color_primaries, context.color_trc = color.primaries, color.transfer
+        if "threads" in options:
+            context.thread_count = int(options["threads"])
+        stream.time_base = settings.time_base
+        if settings.display_matrix is not None:
+            stream.set_display_matrix(settings.display_matrix)
+        elif settings.rotation:
+            stream.set_display_rotation(settings.rotation)
+        container.start_encoding()
+    except (av.FFmpegError, OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or str(error)
+        raise EncodeError(
+            f"{settings.codec} cannot encode {settings.width}x{settings.height}"
+            f" {settings.pixel_format} with {_spell(options)} ({detail})",
+            hint="check --codec, --pix-fmt, --preset and -e",
+        ) from error
+    unknown = sorted(set(context.options) - {"threads"})
+    if unknown:
+        raise OptionsError(f"{settings.codec} does not know the option '{unknown[0]}'")
+    return stream
+
+
+def _failed(error: Exception, path: Path) -> EncodeError:
+    detail = getattr(error, "strerror", None) or str(error)
+    hint = "free some space and run the same command: it continues" if "space" in detail else None
+    return EncodeError(f"encoding failed ({detail})", path=path, hint=hint)
+
+
+def _codec_id(encoder: str) -> str:
+    return str(av.codec.Codec(encoder, "w").canonical_name)
+
+
+def _spell(options: dict[str, str]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in options.items()) or "no options"
+
+
+def _repeat_border(out: OutputFrame) -> None:
+    """Fill what of the coded frame lies beyond the picture with the last row and column."""
+    for shown, whole in zip(out.planes, out.whole, strict=True):
+        height, width = shown.shape
+        if whole.shape != shown.shape:
+            np.copyto(whole[:height, width:], shown[:, -1:])
+            np.copyto(whole[height:], whole[height - 1 : height])
