@@ -18,7 +18,9 @@ _SHARED = tempfile.gettempdir()  # other programs come and go in there
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give the session a temporary folder of its own, so that what lies there is the tests'."""
+    """Give the session a temporary folder of its own, so that whatever lies there is the tests'."""
+    # Small tensors are slower on several threads than on one; torch reads this when it is imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = tempfile.TemporaryDirectory(prefix="vidsr-tests-")
     config.add_cleanup(folder.cleanup)
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _SHARED)  # tmp_path stays where pytest puts it
@@ -86,7 +88,7 @@ def _open_files() -> set[str]:
     for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is wanted
         try:
             target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - may be no path at all
-            mode = os.stat(int(number)).st_mode
+            mode = os.fstat(int(number)).st_mode
         except OSError:
             continue  # the descriptor of the listing itself
         if stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and target.startswith(roots)):
@@ -95,5 +97,6 @@ def _open_files() -> set[str]:
 
 
 def _temporary_files() -> set[str]:
-    """Return the names directly in the session's temporary folder."""
-    return {p.name for p in Path(tempfile.gettempdir()).iterdir()}
+    """Return the names directly in the session's temporary folder, without torch's own cache."""
+    names = {p.name for p in Path(tempfile.gettempdir()).iterdir()}
+    return {name for name in names if not name.startswith("torchinductor_")}

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 
-from vidsr.backends.base import SessionOptions, Ticket
+from vidsr.backends.base import Ticket
 from vidsr.errors import VidsrError
 from vidsr.frame import Frame
 from vidsr.job import Job
@@ -65,13 +65,15 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         upscaler = stack.enter_context(_open_upscaler(job, plan))
         reader = Reader(plan.info, _rest(job, sink), after=sink.resume_after)
         total = plan.expected_frames
-        progress(Progress(sink.frames_done, sink.frames_done, total, "frames"))
+
+        def told(made: int, phase: str = "frames") -> None:
+            progress(Progress(sink.frames_done + made, sink.frames_done, total, phase))
+
+        told(0)
         working = perf_counter()
-        made, stages = _flow(reader, upscaler, sink, lambda n: progress(
-            Progress(sink.frames_done + n, sink.frames_done, total, "frames")
-        ))
+        made, stages = _flow(reader, upscaler, sink, told)
         seconds = perf_counter() - working
-        progress(Progress(sink.frames_done + made, sink.frames_done, total, "joining"))
+        told(made, "joining")
         joining = perf_counter()
         output = sink.finish()
         stages.append(StageTimes("join", perf_counter() - joining, 0.0, 0.0))
@@ -187,7 +189,8 @@ def _open_sink(job: Job, plan: Plan) -> Sink:
         plan=plan.decisions,
         size=size,
         segment_frames=job.segment_frames,
-        span=(job.start, plan.end),
+        starts_late=job.start is not None,
+        ends_early=job.end is not None or job.frames is not None,
         verify=job.verify,
         discard=job.discard,
     )
@@ -222,5 +225,3 @@ def _frame_bytes(frame: Frame) -> int:
 def _output_bytes(out: OutputFrame) -> int:
     return sum(plane.nbytes for plane in out.planes)
 
-
-del replace, SessionOptions

@@ -138,9 +138,15 @@ def infinite_somewhere(state: dict[str, Tensor]) -> None:
         (lambda s: s.update({"1.weight": torch.zeros(4, 5, 1, 1)}), r"\(4, 5, 1, 1\)"),
         (lambda s: s.update({"0.bias": torch.zeros(6)}), "after 1 channels"),
         (lambda s: s.update({"0.act": torch.zeros(1)}), "1 slopes after 5 channels"),
-        (lambda s: s.update({"1.weight": torch.zeros(5, 5, 3, 3), "1.bias": torch.zeros(5)}), "5 channels at"),
+        (
+            lambda s: s.update({"1.weight": torch.zeros(5, 5, 3, 3), "1.bias": torch.zeros(5)}),
+            "5 channels at",
+        ),
         (lambda s: s.update({"0.weight": torch.zeros(5, 2, 3, 3)}), "for 2 at the start"),
-        (lambda s: s.update({"1.weight": torch.zeros(1, 5, 3, 3), "1.bias": torch.zeros(1)}), "1 channels at"),
+        (
+            lambda s: s.update({"1.weight": torch.zeros(1, 5, 3, 3), "1.bias": torch.zeros(1)}),
+            "1 channels at",
+        ),
         (nan_somewhere, "not finite"),
         (infinite_somewhere, "not finite"),
     ],

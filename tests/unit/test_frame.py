@@ -68,9 +68,9 @@ def test_allocated_planes_pass_the_check(name: str, width: int, height: int) -> 
     pixel_format.check(planes, width, height)
     frame = Frame(planes, pixel_format, COLOR, pts=0, duration=1, time_base=Fraction(1, 24))
     assert (frame.width, frame.height) == (width, height)
-    assert frame.nbytes == sum(rows * columns for rows, columns in pixel_format.plane_shapes(width, height)) * (
-        1 if pixel_format.bit_depth == 8 else 2
-    )
+    assert frame.nbytes == sum(
+        rows * columns for rows, columns in pixel_format.plane_shapes(width, height)
+    ) * (1 if pixel_format.bit_depth == 8 else 2)
 
 
 def test_check_refuses_wrong_planes() -> None:

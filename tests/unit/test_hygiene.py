@@ -6,7 +6,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-_CONFTEST = Path(__file__).parents[1] / "conftest.py"
+_CONFTEST = (Path(__file__).parents[1] / "conftest.py").read_text()
 _TESTS = """
 import os, tempfile, threading
 
@@ -31,7 +31,8 @@ def test_temporary_file():
 
 
 def test_leftovers_fail_their_test(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(_CONFTEST.read_text())
+    assert "_GRACE_S = 2.0" in _CONFTEST
+    pytester.makeconftest(_CONFTEST.replace("_GRACE_S = 2.0", "_GRACE_S = 0.1"))
     pytester.makepyfile(_TESTS)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=5, errors=4)
@@ -45,8 +46,10 @@ def test_required_data_must_be_there(
 ) -> None:
     monkeypatch.setenv("VIDSR_REQUIRE", wanted)
     monkeypatch.setenv("VIDSR_TEST_DATA", str(pytester.path))
-    pytester.makeconftest(_CONFTEST.read_text())
+    pytester.makeconftest(_CONFTEST)
     pytester.makepyfile("def test_it(data): pass")
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(**{"errors" if outcome == "failed" else outcome: 1})
-    result.stdout.fnmatch_lines("*set VIDSR_TEST_DATA to the folder*" if outcome == "failed" else "*1 skipped*")
+    result.stdout.fnmatch_lines(
+        "*set VIDSR_TEST_DATA to the folder*" if outcome == "failed" else "*1 skipped*"
+    )

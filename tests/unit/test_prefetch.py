@@ -117,8 +117,9 @@ def test_error_while_closing_a_generator_reaches_the_consumer() -> None:
 
 
 def test_close_while_the_queue_is_full_ends_the_thread() -> None:
-    items = Prefetch(iter(range(100)), 2, name="full")
-    wait_until(lambda: items.queued_bytes == 0 and items.worked_s > 0)
+    items = Prefetch(iter(range(100)), 2, name="full", size=lambda _: 1)
+    wait_until(lambda: items.queued_bytes == 2)
+    sleep(0.02)  # the thread now waits with the third in its hand
     thread = thread_of("full")
     assert thread is not None
     items.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -132,6 +133,4 @@ inners = st.builds(
     )
 )
 def test_what_was_dumped_is_read_back(record: Outer) -> None:
-    import tomllib
-
     assert records.from_mapping(Outer, tomllib.loads(records.dump(record))) == record

@@ -9,7 +9,6 @@ disk, and nothing is reported: see `_import_quietly`.
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -21,14 +20,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidsr.backends.base import Availability, SessionOptions, check_planes
+from vidsr.cores import usable_cores
 from vidsr.errors import BackendUnavailableError, EngineBuildError, InferenceError
 
 if TYPE_CHECKING:
     from vidsr.backends.base import Session
+    from numpy.typing import NDArray
+
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
+    from vidsr.models.lookup import Model
 
-__all__ = ["BACKEND", "OpenVinoBackend"]
+__all__ = ["BACKEND", "OpenVinoBackend", "run_interchange"]
 
 _importing = threading.Lock()
 
@@ -188,7 +191,7 @@ class OpenVinoBackend:
             settings |= {
                 # Streams split the threads between requests; one stream keeps all threads on one frame.
                 "NUM_STREAMS": 1,
-                "INFERENCE_NUM_THREADS": options.threads or len(os.sched_getaffinity(0)),
+                "INFERENCE_NUM_THREADS": options.threads or usable_cores(),
                 # Pinned threads would fight with the encoder's for their cores.
                 "ENABLE_CPU_PINNING": False,
             }
@@ -230,6 +233,28 @@ def _precisions(device: str) -> tuple[str, ...]:
     """Return what the device computes natively; bf16 last, where it is (AMX, AVX512_BF16)."""
     able = device == "CPU" and "BF16" in _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
     return ("f32", "bf16") if able else ("f32",)
+
+
+def run_interchange(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a model's interchange graph itself, in float32 on the CPU, for measuring.
+
+    Args:
+        model: The model.
+        x: [1, channels, H, W] in 0..1.
+
+    Returns:
+        [1, channels, H * scale, W * scale], not clamped.
+
+    Raises:
+        InferenceError: OpenVINO refused.
+    """
+    try:
+        graph = _core().read_model(model.proto.SerializeToString())
+        graph.reshape(list(x.shape))
+        compiled = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return np.array(compiled(x)[0], dtype=np.float32)
+    except RuntimeError as error:
+        raise InferenceError(f"OpenVINO failed ({_first_line(error)})", stage="inference") from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vidsr.errors import OptionsError
 
-__all__ = ["crop_to_multiple", "downscale", "keys_cubic"]
+__all__ = ["crop_to_multiple", "downscale", "keys_cubic", "upscale"]
 
 
 def keys_cubic(x: NDArray[np.float64], a: float = -0.5) -> NDArray[np.float64]:
@@ -43,6 +43,14 @@ def downscale(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     return np.swapaxes(_shrink_first_axis(np.swapaxes(rows, 0, 1), scale), 0, 1)
 
 
+def upscale(plane: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """Enlarge plane [H, W] by bicubic interpolation, without rounding: the tables' row "bicubic"."""
+    for _ in range(2):
+        indices, weights = _taps(len(plane), scale, enlarge=True)
+        plane = np.einsum("ot,otw->ow", weights, plane[indices]).T
+    return plane
+
+
 def _shrink_first_axis(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     indices, weights = _taps(len(picture), scale)
     total = np.zeros((len(indices), *picture.shape[1:]), dtype=np.float64)
@@ -53,13 +61,17 @@ def _shrink_first_axis(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uin
     return np.floor(np.clip(total, 0, 255) + 0.5).astype(np.uint8)
 
 
-def _taps(length: int, scale: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return source indices and weights, both [length / scale, taps]."""
-    centres = (np.arange(length // scale) + 0.5) * scale - 0.5
-    taps = 4 * scale + 2
-    first = np.floor(centres - 2 * scale).astype(np.intp)
+def _taps(
+    length: int, scale: int, *, enlarge: bool = False
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return source indices and weights, both [output length, taps]."""
+    step = 1 / scale if enlarge else float(scale)  # source samples from one output sample to the next
+    width = max(1.0, step)  # how far the kernel is stretched, to take in all samples when shrinking
+    centres = (np.arange(length * scale if enlarge else length // scale) + 0.5) * step - 0.5
+    taps = int(np.ceil(4 * width)) + 2
+    first = np.floor(centres - 2 * width).astype(np.intp)
     indices = first[:, None] + np.arange(taps)
-    weights = keys_cubic((centres[:, None] - indices) / scale)
+    weights = keys_cubic((centres[:, None] - indices) / width)
     weights /= weights.sum(axis=1, keepdims=True)
     period = 2 * length
     folded = np.mod(indices, period)

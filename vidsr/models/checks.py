@@ -26,7 +26,7 @@ MAX_WEIGHTS = 64 << 20
 """Elements of all initialisers and constants together."""
 MAX_NODES = 20_000
 MAX_TENSOR = 1 << 27
-"""Elements of any tensor for the probing input of `_PROBE` pixels a side; a 512-channel net at scale 8 fits."""
+"""Elements of any tensor for a picture of `_PROBE` pixels a side; 512 channels at scale 8 fit."""
 MIN_OPSET = 11
 _PROBE = 64
 
@@ -120,7 +120,7 @@ def parse_model(data: bytes, path: Path) -> onnx.ModelProto:
         ModelError: Anything else that the module's docstring lists.
     """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     model = onnx.ModelProto()
     try:
@@ -177,7 +177,7 @@ def describe(model: onnx.ModelProto, path: Path) -> GraphFacts:
     scale = found[2] // _PROBE if len(found) == 4 else 0
     if found != (1, channels, scale * _PROBE, scale * _PROBE) or not 1 <= scale <= 16:
         raise ModelError(
-            f"a {channels} x {_PROBE} x {_PROBE} picture becomes {list(found)}, not a larger one of the same channels",
+            f"a {channels} x {_PROBE} x {_PROBE} picture becomes {list(found)}",
             path=path,
             hint="export the network with dynamic height and width and a whole scale",
         )
@@ -236,7 +236,7 @@ def _the_input(model: onnx.ModelProto) -> tuple[str, int]:
     inputs = [i for i in model.graph.input if i.name not in weights]
     if len(inputs) != 1 or len(model.graph.output) != 1:
         raise _RefusedError(
-            f"it has {len(inputs)} inputs and {len(model.graph.output)} outputs instead of one each"
+            f"it has {len(inputs)} inputs and {len(model.graph.output)} outputs, not one each"
         )
     for value in (inputs[0], model.graph.output[0]):
         if value.type.tensor_type.elem_type != 1:

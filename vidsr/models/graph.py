@@ -115,6 +115,13 @@ class GraphWriter:
             name = self.node("Add", name, self.constant(np.array(offset, dtype=np.float32)))
         return self._like(picture, name)
 
+    def cut_codes(self, picture: Picture, step: int) -> tuple[Picture, Picture]:
+        """Return integer codes as the multiple of `step` below them and the rest, both int32."""
+        whole = self.node("Cast", picture.name, to=6)
+        unit = self.constant(np.array(step, dtype=np.int32))
+        upper = self.node("Mul", self.node("Div", whole, unit), unit)
+        return self._like(picture, upper), self._like(picture, self.node("Sub", whole, upper))
+
     def add(self, one: Picture, other: Picture) -> Picture:
         """Return the sum of two pictures of one shape."""
         return self._like(one, self.node("Add", one.name, other.name))
@@ -141,7 +148,7 @@ class GraphWriter:
         return self._like(picture, self.node("Cast", rounded, to=kind))
 
     def interleave(self, phases: Sequence[Picture], down: int, across: int) -> Picture:
-        """Return the picture whose sample (down * r + a, across * c + b) is phase a * across + b at (r, c)."""
+        """Return the plane whose sample (down * r + a, across * c + b) is phase a * across + b at (r, c)."""
         first = phases[0]
         joined = self.join_channels(phases)
         height, width = first.height * down, first.width * across

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from vidsr.color import chroma_offsets, code_scale, rgb_to_ycc, upsampling_phases
 from vidsr.frame import Matrix
 from vidsr.models.graph import GraphWriter, Picture
-from vidsr.models.network import interchange_opset, run_network
+from vidsr.models.network import LumaCodes, interchange_opset, run_network
 from vidsr.models.resample import reduce_plane, reduction_taps, upsample_codes, upsample_plane
 
 if TYPE_CHECKING:
@@ -62,11 +62,8 @@ class _Paths:
 
     def _luma_codes(self, planes: _Planes) -> _Planes:
         """Luma through the network as codes / peak; chroma through the filter."""
-        writer, codes = self.writer, planes[0]
-        x = writer.affine(writer.from_codes(codes), 1 / self.peak)
-        # Integers are repeated: a quarter or half of the bytes that f32 would be.
-        repeated = writer.from_codes(writer.repeat(codes, self.scale, self.scale))
-        (y,) = run_network(writer, self.model, [x], [writer.affine(repeated, 1 / self.peak)])
+        writer, codes = self.writer, LumaCodes(planes[0], self.peak)
+        (y,) = run_network(writer, self.model, [codes.values(writer)], codes)
         luma = writer.to_codes(writer.affine(y, self.peak), self.peak)
         offset_x, offset_y = chroma_offsets(
             self.format.chroma_location, self.pixels.chroma_shift_x, self.pixels.chroma_shift_y
@@ -111,7 +108,7 @@ class _Paths:
         return done
 
     def _to_luma_lattice(self, plane: Picture) -> Picture:
-        """Chroma [1, 1, h, w], f32, at luma's size; luma sample k lies at ``(k + 0.5) / factor`` chroma samples."""
+        """Chroma [1, 1, h, w], f32, at luma's size: luma sample k lies at chroma ``(k + 0.5) / factor``."""
         down, across = self._factors()
         if (down, across) == (1, 1):
             return plane
@@ -173,7 +170,7 @@ class _Paths:
         red, green, blue = (self._codes(c, chroma=False) for c in rgb)
         return [green, blue, red]
 
-    def _mix(self, channels: Sequence[Picture], matrix: NDArray[np.float64]) -> _Planes:
+    def _mix(self, channels: Sequence[Picture], matrix: NDArray[np.floating[Any]]) -> _Planes:
         """Each row of the matrix times the channels."""
         clean = np.where(np.abs(matrix) < 1e-12, 0.0, matrix)
         return [self.writer.weighted_sum(channels, [float(w) for w in row]) for row in clean]

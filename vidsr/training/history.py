@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 __all__ = ["History"]
 
-_FIELDS = ("step", "loss", "rate", "psnr")
+
+class _Row(NamedTuple):
+    step: int
+    loss: float
+    rate: float
+    psnr: float | None
 
 
 class History:
@@ -17,23 +24,23 @@ class History:
         """Open the history in `folder`, forgetting the rows of steps after `keep_until`."""
         self._csv = folder / "history.csv"
         self._picture = folder / "curve.png"
-        self._rows: list[dict[str, float | None]] = []
+        self._rows: list[_Row] = []
         if self._csv.exists():
             with self._csv.open(encoding="utf-8", newline="") as lines:
-                for row in csv.DictReader(lines):
-                    if int(row["step"]) <= keep_until:
-                        values = {k: float(row[k]) if row[k] else None for k in _FIELDS}
-                        self._rows.append(values)
-        with self._csv.open("w", encoding="utf-8", newline="") as out:
-            csv.writer(out).writerow(_FIELDS)
-        for values in self._rows:
-            self._append(values)
+                rows = (_read(cells) for cells in csv.DictReader(lines))
+                self._rows = [row for row in rows if row.step <= keep_until]
+        # Under another name first: a crash here must not cost the history of a long run.
+        partial = self._csv.with_suffix(".partial")
+        with partial.open("w", encoding="utf-8", newline="") as out:
+            csv.writer(out).writerows([_Row._fields, *map(_cells, self._rows)])
+        os.replace(partial, self._csv)
 
     def add(self, *, step: int, loss: float, rate: float, psnr: float | None) -> None:
         """Append a row and write it at once."""
-        values = {"step": float(step), "loss": loss, "rate": rate, "psnr": psnr}
-        self._rows.append(values)
-        self._append(values)
+        row = _Row(step, loss, rate, psnr)
+        self._rows.append(row)
+        with self._csv.open("a", encoding="utf-8", newline="") as out:
+            csv.writer(out).writerow(_cells(row))
 
     def draw(self) -> None:
         """Write the curve of everything so far."""
@@ -41,18 +48,21 @@ class History:
 
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         left = figure.add_subplot()
-        steps = [row["step"] for row in self._rows]
-        left.plot(steps, [row["loss"] for row in self._rows], color="0.6", linewidth=0.8)
+        left.plot([r.step for r in self._rows], [r.loss for r in self._rows], color="0.6", linewidth=0.8)
         left.set(xlabel="step", ylabel="L1 loss, code values", yscale="log")
-        measured = [row for row in self._rows if row["psnr"] is not None]
+        measured = [(r.step, r.psnr) for r in self._rows if r.psnr is not None]
         if measured:
             right = left.twinx()
-            right.plot([r["step"] for r in measured], [r["psnr"] for r in measured], "o-", markersize=3)
+            right.plot(*zip(*measured, strict=True), "o-", markersize=3)
             right.set_ylabel("PSNR-Y on the validation pictures, dB")
         figure.savefig(self._picture, dpi=110)
 
-    def _append(self, values: dict[str, float | None]) -> None:
-        with self._csv.open("a", encoding="utf-8", newline="") as out:
-            row = [int(values["step"] or 0)]
-            cells = ["" if values[k] is None else f"{values[k]:.6g}" for k in _FIELDS[1:]]
-            csv.writer(out).writerow([*row, *cells])
+
+def _cells(row: _Row) -> list[str]:
+    psnr = "" if row.psnr is None else f"{row.psnr:.6g}"
+    return [str(row.step), f"{row.loss:.6g}", f"{row.rate:.6g}", psnr]
+
+
+def _read(cells: dict[str, str]) -> _Row:
+    psnr = float(cells["psnr"]) if cells["psnr"] else None
+    return _Row(int(cells["step"]), float(cells["loss"]), float(cells["rate"]), psnr)

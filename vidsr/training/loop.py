@@ -22,6 +22,7 @@ from vidsr.networks.ecbsr import ECBSR
 from vidsr.prefetch import Prefetch
 from vidsr.training.data import Batch, prepare
 from vidsr.training.history import History
+from vidsr.training.interrupt import held_back
 from vidsr.training.recipe import OptimizerOptions, Recipe
 from vidsr.video.still import find_pictures, read_picture
 
@@ -110,13 +111,13 @@ def train(
     store = prepare(recipe, root, cache, report=say)
     validation = None if recipe.data.validation is None else root / recipe.data.validation
     source = store.batches(recipe.data, seed=recipe.run.seed, start=run.step, stop=stop)
-    with Prefetch(source, _AHEAD, name="data") as batches:
+    with held_back() as check, Prefetch(source, _AHEAD, name="data") as batches:
         try:
-            _loop(run, batches, stop, validation, report)
+            _loop(run, batches, stop, validation, report, check)
         except KeyboardInterrupt:
             run.save()
             raise
-    run.save()
+        run.save()
     return folder / CHECKPOINT
 
 
@@ -126,6 +127,7 @@ def _loop(
     stop: int,
     validation: Path | None,
     report: Callable[[Progress], None],
+    check: Callable[[], None],
 ) -> None:
     options = run.recipe.run
     losses, since, first = torch.zeros(()), perf_counter(), run.step
@@ -135,22 +137,20 @@ def _loop(
         measured = None
         if validation is not None and (done or run.step % options.validate_every == 0):
             measured = validate(run.averaged(), validation)
-        if done or measured is not None or run.step % _LOG_EVERY == 0:
+        save = run.step % options.checkpoint_every == 0
+        if done or save or measured is not None or run.step % _LOG_EVERY == 0:
             count = run.step - first
             loss = 255 * losses.item() / count
             if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is not a finite number any more at step {run.step}",
-                    path=run.folder / CHECKPOINT,
-                    hint="this checkpoint is the last good one; lower optimizer.rate",
-                )
+                raise run.diverged("loss")
             rate = learning_rate(run.recipe.optimizer, run.step - 1)
             speed = count / (perf_counter() - since)
             run.history.add(step=run.step, loss=loss, rate=rate, psnr=measured)
             report(Progress(run.step, run.recipe.optimizer.steps, loss, measured, speed))
             losses, since, first = torch.zeros(()), perf_counter(), run.step
-            if run.step % options.checkpoint_every == 0:
+            if save and not done:
                 run.save()
+        check()
 
 
 def validate(network: torch.nn.Module, folder: Path) -> float:
@@ -213,8 +213,24 @@ class _Run:
                 parameter.copy_(average)
         return network.eval()
 
+    def diverged(self, what: str) -> TrainingError:
+        """Return the error for a run that has left the finite numbers."""
+        kept = (self.folder / CHECKPOINT).exists()
+        return TrainingError(
+            f"the {what} is not finite any more at step {self.step}",
+            path=self.folder,
+            hint=("its checkpoint is the last good one; " if kept else "") + "lower optimizer.rate",
+        )
+
     def save(self) -> None:
-        """Write the checkpoint under a temporary name and rename it."""
+        """Write the checkpoint under a temporary name and rename it.
+
+        Raises:
+            TrainingError: A weight is not finite; what was saved before stays.
+        """
+        # The loss of a step is that of the weights before it, so it cannot vouch for these.
+        if not all(bool(p.isfinite().all()) for p in [*self._parameters, *self._averages]):
+            raise self.diverged("network")
         state = {
             "recipe": records.to_mapping(self.recipe),
             "step": self.step,
@@ -231,7 +247,8 @@ class _Run:
         half = self.recipe.run.precision == "bf16"
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             out = self.network(low)
-        return (out.float() - high).abs().mean()
+        loss: Tensor = (out.float() - high).abs().mean()
+        return loss
 
     def _restore(self, saved: dict[str, Any]) -> None:
         if records.from_mapping(Recipe, saved["recipe"]).digest != self.recipe.digest:

@@ -56,6 +56,13 @@ class Reader:
         self._closed = False
         self._frames = self._read()
 
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame's planes."""
+        layout = self._info.pixel_format
+        shapes = layout.plane_shapes(self._info.width, self._info.height)
+        return sum(rows * columns for rows, columns in shapes) * layout.dtype.itemsize
+
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames."""
         return self._frames

@@ -84,7 +84,8 @@ class VideoSink:
         plan: Mapping[str, Any],
         size: tuple[int, int],
         segment_frames: int,
-        span: tuple[float | None, float | None],
+        starts_late: bool,
+        ends_early: bool,
         verify: Literal["packets", "full"],
         discard: bool,
     ) -> None:
@@ -99,16 +100,18 @@ class VideoSink:
                 if its plan is the same.
             size: Width and height of the upscaled picture, without padding.
             segment_frames: Frames in a segment.
-            span: Start and end that the user asked for, seconds from the first frame.
+            starts_late: Whether frames at the source's beginning are left out.
+            ends_early: Whether frames at its end are left out; other streams are cut with them.
             verify: See `Job.verify`.
             discard: See `Job.discard`.
         """
         self._info, self._output, self._settings, self._carry = info, output, settings, carry
         self._layout = info.pixel_format
-        self._size, self._segment_frames, self._span, self._verify = size, segment_frames, span, verify
+        self._size, self._segment_frames, self._verify = size, segment_frames, verify
+        self._starts_late, self._ends_early = starts_late, ends_early
         self._writer: SegmentWriter | None = None
         self._start = 0
-        # Ticks of the writer in one of the source: more than one where that's numerator isn't.
+        # Ticks of the writer in one tick of the source.
         self._unit = int(info.time_base / settings.time_base)
         self._folder = WorkFolder(output, plan, discard=discard)
         self.frames_done = self._folder.frames
@@ -190,13 +193,10 @@ class VideoSink:
         """Keep the source's clock, moved to zero where it does not begin there; cut it where asked."""
         info = self._info
         shown = parts[0].start * self._settings.time_base
-        start, end = self._span
-        last = parts[-1]
-        if start is None and end is None:
-            # Whole files keep the distance between sound and picture; only the common offset goes.
-            return Timeline(min(shown, info.start_time if info.start_time > 0 else Fraction(0)))
-        first = info.start_pts * info.time_base
-        begin = first if start is None else shown
-        over = (last.start + last.pts[-1]) * self._settings.time_base
-        stop = over + (1 / info.frame_rate if info.frame_rate else Fraction(1, 25))
-        return Timeline(begin, begin, stop)
+        # The distance between sound and picture stays; only what all streams wait for goes.
+        origin = shown if self._starts_late else min(shown, max(info.start_time, Fraction(0)))
+        stop = None
+        if self._ends_early:
+            last = (parts[-1].start + parts[-1].pts[-1]) * self._settings.time_base
+            stop = last + (1 / info.frame_rate if info.frame_rate else Fraction(1, 25))
+        return Timeline(origin, shown if self._starts_late else None, stop)

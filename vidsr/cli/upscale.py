@@ -1,0 +1,242 @@
+"""``vidsr upscale``: one file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vidsr.errors import OptionsError
+from vidsr.job import Job, parse_time
+
+if TYPE_CHECKING:
+    from vidsr.pipeline import Progress
+    from vidsr.report import JobReport
+
+__all__ = ["upscale"]
+
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Job)}
+_MODEL = "Model"
+_VIDEO = "Encoding"
+_PART = "Part of the source"
+_RUN = "Running"
+
+
+def upscale(
+    source: Annotated[Path, typer.Argument(help="A video, a picture, or a pattern like shot_%04d.png.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The result: .mp4 .mkv .mov .webm, a picture, out_%04d.png, or null: to measure only."
+            "  [default: beside the source, clip_2x.mp4 or .mkv]",
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "-m", "--model", help="A network, a model's name, or a file.onnx.", rich_help_panel=_MODEL
+        ),
+    ] = _DEFAULTS["model"],
+    scale: Annotated[
+        int, typer.Option("-s", "--scale", help="How many times larger.", rich_help_panel=_MODEL)
+    ] = _DEFAULTS["scale"],
+    backend: Annotated[
+        str, typer.Option(help="auto, or one that 'vidsr doctor' lists.", rich_help_panel=_MODEL)
+    ] = _DEFAULTS["backend"],
+    device: Annotated[
+        str, typer.Option("-d", "--device", help="The backend's device.", rich_help_panel=_MODEL)
+    ] = _DEFAULTS["device"],
+    precision: Annotated[
+        str, typer.Option(help="auto, f32 or bf16.", rich_help_panel=_MODEL)
+    ] = _DEFAULTS["precision"],
+    tile: Annotated[
+        str,
+        typer.Option(
+            "-t", "--tile", help="Side of a tile in pixels; 0: whole frames; auto.", rich_help_panel=_MODEL
+        ),
+    ] = _DEFAULTS["tile"],
+    chroma: Annotated[
+        str, typer.Option(help="How colour is enlarged: bicubic or nearest.", rich_help_panel=_MODEL)
+    ] = _DEFAULTS["chroma"],
+    codec: Annotated[
+        str,
+        typer.Option("-c", "--codec", help="An encoder: libx264, hevc, av1, ...", rich_help_panel=_VIDEO),
+    ] = _DEFAULTS["codec"],
+    crf: Annotated[
+        float | None,
+        typer.Option(help="Quality; smaller is better.  [default: 18 for x264]", rich_help_panel=_VIDEO),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The encoder's speed.  [default: medium for x264]", rich_help_panel=_VIDEO),
+    ] = None,
+    pix_fmt: Annotated[
+        str | None, typer.Option(help="Pixel format.  [default: the source's]", rich_help_panel=_VIDEO)
+    ] = None,
+    encoder_option: Annotated[
+        list[str] | None,
+        typer.Option("-e", help="A further encoder option, key=value.", rich_help_panel=_VIDEO),
+    ] = None,
+    drop: Annotated[
+        list[int] | None,
+        typer.Option(help="Leave out the source's stream of this index.", rich_help_panel=_VIDEO),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Begin here: seconds or H:MM:SS.", rich_help_panel=_PART)
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(help="Stop here: seconds or H:MM:SS.", rich_help_panel=_PART)
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Stop after so many frames.", rich_help_panel=_PART)
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(help="CPU threads for the network; 0: all cores.", rich_help_panel=_RUN)
+    ] = _DEFAULTS["threads"],
+    encoder_threads: Annotated[
+        int, typer.Option(help="Threads of the encoder; 0: all cores.", rich_help_panel=_RUN)
+    ] = _DEFAULTS["encoder_threads"],
+    segment_frames: Annotated[
+        int,
+        typer.Option(help="Frames between points an interrupted job resumes at.", rich_help_panel=_RUN),
+    ] = _DEFAULTS["segment_frames"],
+    overwrite: Annotated[
+        bool, typer.Option("-y", "--overwrite", help="Replace the output.", rich_help_panel=_RUN)
+    ] = False,
+    discard: Annotated[
+        bool,
+        typer.Option("--discard", help="Forget an earlier job's unfinished work.", rich_help_panel=_RUN),
+    ] = False,
+    verify: Annotated[
+        str,
+        typer.Option(
+            help="packets: check count and times of all frames; full: decode all.", rich_help_panel=_RUN
+        ),
+    ] = _DEFAULTS["verify"],
+    no_progress: Annotated[
+        bool, typer.Option("--no-progress", help="No progress bar.", rich_help_panel=_RUN)
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Enlarge a video or picture; sound, subtitles, chapters, times and tags are kept.
+
+    Interrupted, the same command continues where it was.
+    """
+    job = Job(
+        source=source,
+        output=output,
+        model=model,
+        scale=scale,
+        backend=backend,
+        device=device,
+        precision=_one_of("--precision", precision, "auto", "f32", "bf16"),
+        threads=threads,
+        tile=tile,
+        chroma=_one_of("--chroma", chroma, "bicubic", "nearest"),
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        pix_fmt=pix_fmt,
+        encoder_options=dict(map(_key_value, encoder_option or [])),
+        encoder_threads=encoder_threads,
+        drop=tuple(drop or ()),
+        start=None if start is None else parse_time(start),
+        end=None if end is None else parse_time(end),
+        frames=frames,
+        segment_frames=segment_frames,
+        overwrite=overwrite,
+        discard=discard,
+        verify=_one_of("--verify", verify, "packets", "full"),
+    )
+    from vidsr.pipeline import run
+
+    with _Bar(hidden=no_progress) as bar:
+        report = run(job, progress=bar.show)
+    if as_json:
+        from vidsr import records
+
+        typer.echo(json.dumps(records.to_mapping(report), indent=1))
+    else:
+        typer.echo(_told(report))
+
+
+class _Bar:
+    """The progress bar on stderr; on something that is no terminal, a line every ten seconds."""
+
+    def __init__(self, *, hidden: bool) -> None:
+        self._hidden = hidden
+        self._bar: Any = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, progress: Progress) -> None:
+        if self._hidden:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=progress.total,
+                initial=progress.resumed,
+                unit=" frames",
+                smoothing=0.05,
+                dynamic_ncols=True,
+                mininterval=0.2 if sys.stderr.isatty() else 10.0,
+                leave=False,
+            )
+        if self._bar.total is not None and progress.frames > self._bar.total:
+            self._bar.total = progress.frames  # the header promised fewer
+        self._bar.set_description_str("" if progress.phase == "frames" else progress.phase, refresh=False)
+        self._bar.update(progress.frames - self._bar.n)
+        if progress.phase != "frames":
+            self._bar.refresh()
+
+
+def _told(report: JobReport) -> str:
+    width, height = report.size_in
+    to_width, to_height = report.size_out
+    runtime = report.runtime
+    where = ", ".join(runtime[key] for key in ("device", "precision") if key in runtime)
+    resumed = f", {report.frames_resumed} of them by an earlier run" if report.frames_resumed else ""
+    lines = [
+        f"{report.output or 'nothing written'}: {width}x{height} to {to_width}x{to_height},"
+        f" {report.frames} frames{resumed}, {report.seconds:.1f} s, {report.fps:.1f} fps",
+        f"model     {report.model} on {report.backend}" + (f" ({where})" if where else ""),
+        f"backend   {report.backend_reason}",
+        f"colour    {report.color}",
+    ]
+    if report.encoder:
+        options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
+        lines.append(f"encoder   {report.encoder} {options}")
+    for stage in report.stages:
+        waited = stage.waited_for_input + stage.waited_for_room
+        lines.append(f"{stage.name:9} worked {stage.worked:7.2f} s, waited {waited:7.2f} s")
+    lines.append(report.limited_by)
+    lines += [f"warning: {text}" for text in report.warnings]
+    return "\n".join(lines)
+
+
+def _one_of(option: str, value: str, *choices: str) -> Any:
+    if value not in choices:
+        raise OptionsError(f"{option} takes {', '.join(choices)}, not '{value}'")
+    return value
+
+
+def _key_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise OptionsError(f"-e takes key=value, not '{text}'")
+    return key, value

@@ -1,0 +1,199 @@
+"""From a job to a plan: everything that is decided, and refused, before the first frame."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vidsr.backends import choose_backend
+from vidsr.backends.base import Backend, SessionOptions
+from vidsr.cores import usable_cores
+from vidsr.errors import OptionsError, OutputError
+from vidsr.frame import Matrix, VideoInfo
+from vidsr.job import NULL_OUTPUT, Job
+from vidsr.models.lookup import Model, find_model
+from vidsr.video.containers import CONTAINERS, CarryPlan, default_suffix, plan_streams
+from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
+from vidsr.video.probe import is_pattern, probe
+from vidsr.video.work import source_identity
+
+__all__ = ["Plan", "default_output", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A job with everything decided."""
+
+    info: VideoInfo
+    model: Model
+    backend: Backend
+    backend_reason: str
+    runtime: Mapping[str, str]
+    session: SessionOptions
+    output: Path | None
+    """The final name; None: frames are dropped."""
+    settings: EncoderSettings | None
+    """None: frames are dropped."""
+    carry: CarryPlan | None
+    """None: pictures are written, or nothing."""
+    decisions: Mapping[str, Any]
+    """All that decides the result's bytes; an interrupted job goes on only with the same."""
+    expected_frames: int | None
+    color_sentence: str
+    warnings: tuple[str, ...]
+
+
+def make_plan(job: Job) -> Plan:
+    """Look at the source, the model, the backend and the output; decide, or refuse.
+
+    Raises:
+        SourceError: The source cannot be used.
+        ModelError: The model is unknown or wrong.
+        BackendUnavailableError: The backend is not here.
+        OptionsError: The options contradict each other, the source, or what is on the disk.
+        OutputError: The output's folder is missing or cannot be written.
+    """
+    info = probe(job.source)
+    model = find_model(job.model, job.scale)
+    backend, reason = choose_backend(job.backend)
+    session = SessionOptions(device=job.device, precision=job.precision, threads=job.threads)
+    runtime = backend.resolve(session)
+    output = None if job.output == NULL_OUTPUT else job.output or default_output(job, info)
+    settings, carry = None, None
+    if output is not None:
+        pictures = PICTURE_CODECS.get(output.suffix.lower())
+        if pictures is None and job.codec == "auto" and output.suffix.lower() == ".webm":
+            job = replace(job, codec=CONTAINERS[".webm"].default_codec)
+        threads = job.encoder_threads or usable_cores()
+        carry = None if pictures else plan_streams(info, output, drop=job.drop)
+        settings = plan_encoder(job, info, threads=threads, pictures=pictures)
+        _check_output(job, output)
+    _ = model.proto  # reads and checks the file now, before anything is opened
+    return Plan(
+        info=info,
+        model=model,
+        backend=backend,
+        backend_reason=reason,
+        runtime=runtime,
+        session=session,
+        output=output,
+        settings=settings,
+        carry=carry,
+        decisions=_decisions(job, info, settings, runtime, model.spec.files["f32"].sha256),
+        expected_frames=_expected(job, info),
+        color_sentence=_color_sentence(info),
+        warnings=_warnings(info, settings, carry),
+    )
+
+
+def default_output(job: Job, info: VideoInfo) -> Path:
+    """Return the name of a result that was given none: beside the source, ``clip_2x.mp4``.
+
+    Pictures stay pictures; videos become .mp4 if it holds all of the source's streams, else .mkv.
+    """
+    stem, suffix = job.source.stem, job.source.suffix.lower()
+    if info.still:
+        suffix = suffix if suffix in PICTURE_CODECS else ".png"
+    else:
+        suffix = default_suffix(info, drop=job.drop)
+    if is_pattern(job.source):
+        return job.source.with_name(f"{job.scale}x_{stem}{suffix}")
+    return job.source.with_name(f"{stem}_{job.scale}x{suffix}")
+
+
+def _check_output(job: Job, output: Path) -> None:
+    folder = output.parent
+    if not folder.is_dir():
+        raise OutputError("there is no such folder", path=folder, hint="make it, or name another output")
+    if output.is_dir():
+        raise OptionsError("this is a folder", path=output, hint="name a file in it")
+    if output == job.source or (output.exists() and job.source.exists() and output.samefile(job.source)):
+        raise OptionsError("the output would replace the source", path=output, hint="name another output")
+    first = output.with_name(output.name % 1) if is_pattern(output) else output
+    if first.exists() and not job.overwrite:
+        raise OptionsError("this file exists", path=first, hint="add --overwrite to replace it")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write here ({error.strerror})", path=folder) from error
+
+
+def _decisions(
+    job: Job,
+    info: VideoInfo,
+    settings: EncoderSettings | None,
+    runtime: Mapping[str, str],
+    model_digest: str,
+) -> dict[str, Any]:
+    if settings is None:
+        return {}
+    source = {"name": str(job.source)} if is_pattern(job.source) else source_identity(job.source)
+    return {
+        "vidsr": _own_version(),
+        "source": source,
+        "model": model_digest,
+        "scale": job.scale,
+        "runtime": dict(runtime),
+        "tile": job.tile,
+        "chroma": job.chroma,
+        "encoder": {
+            "codec": settings.codec,
+            "pixel_format": settings.pixel_format,
+            "size": f"{settings.width}x{settings.height}",
+            **settings.options,
+        },
+        "span": {"start": job.start, "end": job.end, "frames": job.frames},
+        "segment_frames": job.segment_frames,
+    }
+
+
+def _own_version() -> str:
+    try:
+        return version("vidsr")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "not installed"
+
+
+def _expected(job: Job, info: VideoInfo) -> int | None:
+    total = info.estimated_frames
+    if info.still and not is_pattern(job.source):
+        total = 1
+    if total is not None and info.frame_rate and (job.start or job.end is not None):
+        length = total / info.frame_rate
+        end = length if job.end is None else min(length, job.end)
+        total = max(0, round((end - (job.start or 0)) * info.frame_rate))
+    if job.frames is not None:
+        total = job.frames if total is None else min(total, job.frames)
+    return total
+
+
+def _color_sentence(info: VideoInfo) -> str:
+    color = info.color
+
+    def said(name: str, value: str) -> str:
+        return f"{value} (guessed)" if name in color.guessed else value
+
+    if info.pixel_format.family == "gray":
+        return f"{said('range', color.range)} range gray"
+    if color.matrix is Matrix.RGB:
+        return "RGB"
+    text = f"{said('matrix', color.matrix)} matrix, {said('range', color.range)} range"
+    if info.pixel_format.subsampled:
+        text += f", chroma {said('chroma_location', color.chroma_location)}"
+    return text
+
+
+def _warnings(
+    info: VideoInfo, settings: EncoderSettings | None, carry: CarryPlan | None
+) -> tuple[str, ...]:
+    found = [*(settings.notes if settings else ()), *(carry.notes if carry else ())]
+    if info.interlaced:
+        found.append("the source is interlaced: its fields are upscaled as they are woven")
+    if settings is not None and info.pixel_format.alpha and not settings.planes.alpha:
+        found.append(f"{settings.codec} has no transparency: alpha is lost")
+    return tuple(found)

@@ -1,0 +1,57 @@
+"""From a training run to a shipped model: fold, export, card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vidsr.errors import OutputError
+from vidsr.models.card import Training, TrainingSource, write_card
+from vidsr.networks.export import ecbsr_card, export_ecbsr
+from vidsr.training.loop import load_averaged
+from vidsr.training.recipe import Recipe
+
+__all__ = ["publish"]
+
+
+def publish(run: Path, folder: Path, *, default: bool) -> Path:
+    """Write ``<id>.onnx`` and ``<id>.toml`` of a run's averaged weights; return the card's path.
+
+    The card says nothing of quality: `vidsr evaluate --write-card` measures and adds it.
+
+    Raises:
+        TrainingError: There is no checkpoint in `run`.
+        OutputError: `folder` cannot be written.
+    """
+    recipe, network, steps = load_averaged(run)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = export_ecbsr(network, folder / f"{recipe.model_id}.onnx")
+        spec = ecbsr_card(
+            network,
+            path,
+            variant=recipe.model_id.split("-", 2)[2],
+            default=default,
+            description=_description(recipe),
+            license="Apache-2.0",
+            training=_training(recipe, steps),
+        )
+        return write_card(spec, folder)
+    except OSError as error:
+        raise OutputError(f"cannot write the model ({error.strerror})", path=folder) from error
+
+
+def _description(recipe: Recipe) -> str:
+    kind = "luma" if recipe.model.channels == 1 else "RGB"
+    return f"ECBSR, {recipe.model.blocks} blocks of {recipe.model.features} channels, {kind}, for clean video"
+
+
+def _training(recipe: Recipe, steps: int) -> Training:
+    data, optimizer = recipe.data, recipe.optimizer
+    text = (
+        f"{steps} of {optimizer.steps} steps of batch {data.batch}, low-resolution patches of {data.patch}"
+        f" pixels, degradation '{data.degradation}' (MATLAB-style bicubic), L1, Adam from {optimizer.rate:g}"
+        f" to {optimizer.final_rate:g} by a cosine, averaged weights, {recipe.run.precision}, seed"
+        f" {recipe.run.seed}; recipe digest {recipe.digest[:16]}"
+    )
+    sources = tuple(TrainingSource(str(s.folder), s.licence) for s in data.sources)
+    return Training(text, sources)
