@@ -169,7 +169,7 @@ def _bomb(model: Any) -> None:
         (_negative_stride, ModelError, "strides"),
         (_short_weights, WeightsError, "less data"),
         (_claims_many_weights, WeightsError, "weights"),
-        (_wrong_slopes, ModelError, "PRelu"),
+        (_wrong_slopes, WeightsError, "PRelu"),
         (_not_larger, ModelError, "becomes"),
         (_dangling, ModelError, "nowhere"),
         (_bomb, ModelError, ""),

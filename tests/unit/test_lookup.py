@@ -99,7 +99,13 @@ def test_a_file_without_a_card(engines: Path, tmp_path: Path) -> None:
     path = tmp_path / "My model (v2).onnx"
     path.write_bytes((engines / "3x-ecbsr-m1c4.onnx").read_bytes())
     spec = find_model(str(path), 3).spec
-    assert (spec.id, spec.channels, spec.scale, spec.halo, spec.tiling) == ("3x-my_model_v2", 1, 3, 3, "exact")
+    assert (spec.id, spec.channels, spec.scale, spec.halo, spec.tiling) == (
+        "3x-my_model_v2",
+        1,
+        3,
+        3,
+        "exact",
+    )
     with pytest.raises(ModelError, match="enlarges 3 times, not 2"):
         find_model(str(path), 2)
 

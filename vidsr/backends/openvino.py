@@ -24,9 +24,9 @@ from vidsr.cores import usable_cores
 from vidsr.errors import BackendUnavailableError, EngineBuildError, InferenceError
 
 if TYPE_CHECKING:
-    from vidsr.backends.base import Session
     from numpy.typing import NDArray
 
+    from vidsr.backends.base import Session
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
     from vidsr.models.lookup import Model

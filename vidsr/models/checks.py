@@ -30,47 +30,15 @@ MAX_TENSOR = 1 << 27
 MIN_OPSET = 11
 _PROBE = 64
 
-ALLOWED_OPERATORS = frozenset(
-    (
-        "Add",
-        "AveragePool",
-        "Cast",
-        "Clip",
-        "Concat",
-        "Constant",
-        "Conv",
-        "ConvTranspose",
-        "DepthToSpace",
-        "Div",
-        "Expand",
-        "Gather",
-        "GlobalAveragePool",
-        "Identity",
-        "LeakyRelu",
-        "MaxPool",
-        "Mul",
-        "PRelu",
-        "Pad",
-        "Pow",
-        "ReduceMean",
-        "ReduceSum",
-        "Relu",
-        "Reshape",
-        "Resize",
-        "Shape",
-        "Sigmoid",
-        "Slice",
-        "SpaceToDepth",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Tanh",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    )
-)
+# fmt: off
+ALLOWED_OPERATORS = frozenset((
+    "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "ConvTranspose",
+    "DepthToSpace", "Div", "Expand", "Gather", "GlobalAveragePool", "Identity", "LeakyRelu",
+    "MaxPool", "Mul", "PRelu", "Pad", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Resize",
+    "Shape", "Sigmoid", "Slice", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile",
+    "Transpose", "Unsqueeze",
+))
+# fmt: on
 _LIMITS = {
     "kernel_shape": 63,
     "strides": 16,
@@ -147,33 +115,17 @@ def describe(model: onnx.ModelProto, path: Path) -> GraphFacts:
     Raises:
         ModelError: The shapes cannot be inferred, or are not those of a super-resolution network.
     """
-    import onnx
-
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    del probe.graph.value_info[:]
-    name, channels = _the_input(model)
-    shape = probe.graph.input[_index_of_input(model, name)].type.tensor_type.shape
-    for dim, value in zip(shape.dim, (1, channels, _PROBE, _PROBE), strict=True):
-        dim.dim_value = value
-    # What the file declares of its output would only be merged with what is inferred.
-    probe.graph.output[0].type.tensor_type.ClearField("shape")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(probe, strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"the shapes of this model do not fit ({first})", path=path, hint="export it again"
-        ) from error
-    for value in inferred.graph.value_info:
-        size = int(np.prod([max(d.dim_value, 1) for d in value.type.tensor_type.shape.dim], dtype=float))
+    _, channels = _the_input(model)
+    shapes = _probe_shapes(model, path)
+    for name, shape in shapes.items():
+        size = int(np.prod([max(side, 1) for side in shape], dtype=float))
         if size > MAX_TENSOR:
             raise ModelError(
-                f"'{value.name}' would have {size} elements for a {_PROBE}x{_PROBE} picture",
+                f"'{name}' would have {size} elements for a {_PROBE}x{_PROBE} picture",
                 path=path,
                 hint="this cannot be a network for video",
             )
-    found = tuple(d.dim_value for d in inferred.graph.output[0].type.tensor_type.shape.dim)
+    found = shapes[model.graph.output[0].name]
     scale = found[2] // _PROBE if len(found) == 4 else 0
     if found != (1, channels, scale * _PROBE, scale * _PROBE) or not 1 <= scale <= 16:
         raise ModelError(
@@ -181,7 +133,46 @@ def describe(model: onnx.ModelProto, path: Path) -> GraphFacts:
             path=path,
             hint="export the network with dynamic height and width and a whole scale",
         )
+    _check_slopes(model, shapes, path)
     return GraphFacts(channels, scale)
+
+
+def _probe_shapes(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor for a picture of `_PROBE` pixels a side; 0: not known."""
+    import onnx
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    del probe.graph.value_info[:]
+    name, channels = _the_input(model)
+    shape = next(i for i in probe.graph.input if i.name == name).type.tensor_type.shape
+    for dim, value in zip(shape.dim, (1, channels, _PROBE, _PROBE), strict=True):
+        dim.dim_value = value
+    # What the file declares of its output would only be merged with what is inferred.
+    probe.graph.output[0].type.tensor_type.ClearField("shape")
+    try:
+        graph = onnx.shape_inference.infer_shapes(probe, strict_mode=True, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ModelError(
+            f"the shapes of this model do not fit ({first})", path=path, hint="export it again"
+        ) from error
+    values = [*graph.input, *graph.value_info, *graph.output]
+    return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+
+
+def _check_slopes(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], path: Path) -> None:
+    """Check what ONNX's shape inference does not: PReLU has one slope, or one a channel."""
+    weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "PRelu":
+            continue
+        channels = (*shapes.get(node.input[0], ()), 0, 0)[1]
+        slopes = weights.get(node.input[1], ())
+        if slopes not in ((), (1,), (channels,), (channels, 1, 1), (1, channels, 1, 1)):
+            raise WeightsError(
+                f"PRelu has slopes {list(slopes)} for {channels} channels", path=path, hint="export it again"
+            )
 
 
 class _RefusedError(Exception):
@@ -248,10 +239,6 @@ def _the_input(model: onnx.ModelProto) -> tuple[str, int]:
     if dims[2].dim_value or dims[3].dim_value or dims[0].dim_value > 1:
         raise _RefusedError("its input has a fixed size", hint="export it with dynamic height and width")
     return inputs[0].name, int(dims[1].dim_value)
-
-
-def _index_of_input(model: onnx.ModelProto, name: str) -> int:
-    return [i.name for i in model.graph.input].index(name)
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:

@@ -91,7 +91,7 @@ def plan_streams(info: VideoInfo, output: Path, *, drop: Collection[int] = ()) -
     for other in info.others:
         if other.index in drop:
             continue
-        if other.kind == "data" or other.codec == "none":
+        if other.kind == "data" or (other.codec == "none" and other.kind != "attachment"):
             notes.append(f"stream {other.index} ({other.kind}, {other.codec}) is left out")
         elif (other.codec, container.form) in _TEXT_FILTERS:
             converted.append((other.index, *_TEXT_FILTERS[other.codec, container.form]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -126,7 +126,7 @@ def _mux(
         template = first.streams.video[0]
         video = out.add_stream_from_template(template, opaque=True)
         if info.display_matrix is not None:
-            video.set_display_matrix(info.display_matrix)
+            video.set_display_matrix(_matrix_for(plan.container.form, info.display_matrix))
         elif info.rotation:
             video.set_display_rotation(info.rotation)
         header = bytes(template.codec_context.extradata or b"")
@@ -151,6 +151,17 @@ def _mux(
         out.mux(packet)
 
 
+def _matrix_for(form: str, matrix: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the display matrix as the container can hold it: Matroska turns, but does not stretch."""
+    turn = (matrix[0], matrix[1], matrix[3], matrix[4])
+    right_angle = sorted(map(bool, turn[:2])) == sorted(map(bool, turn[2:])) == [False, True]
+    if form not in ("matroska", "webm") or not right_angle:
+        return matrix
+    a, b, c, d = ((value > 0) - (value < 0) for value in turn)
+    one = 1 << 16
+    return (a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+
+
 _Timed = tuple[float, int, Any]
 """Decoding time in seconds, stream index, packet."""
 
@@ -166,7 +177,7 @@ def _video_packets(
     shift = round(origin / time_base)
     delay = max(part.reorder for part in parts)
     shown = [part.start + pts - shift for part in parts for pts in part.pts]
-    step = shown[1] - shown[0] if len(shown) > 1 else 1
+    step = max(1, shown[-1] - shown[-2]) if len(shown) > 1 else 1
     lead = [shown[0] - step * (delay - i) for i in range(delay)]
     place = 0
     for part in parts:
@@ -179,7 +190,10 @@ def _video_packets(
                 if packet.size == 0:
                     continue
                 pts = part.start - shift + round(packet.pts * unit / time_base)
-                duration = round((packet.duration or 0) * unit / time_base)
+                after = bisect_right(shown, pts)
+                # Without a length the last frame would lie outside of MP4's edit list.
+                length = round((packet.duration or 0) * unit / time_base) or step
+                duration = shown[after] - pts if after < len(shown) else length
                 packet.dts = lead[place] if place < delay else shown[place - delay]
                 packet.pts, packet.duration = pts, duration
                 packet.time_base, packet.stream = time_base, stream
@@ -232,13 +246,15 @@ def _other_packets(source: Any, carried: dict[int, _Carried], timeline: Timeline
             continue
         begin = round(timeline.origin / unit)
         own = carried[packet.stream.index]
-        for made in deque(own.packets(packet)):
+        is_text = packet.stream.type == "subtitle"
+        for made in own.packets(packet):
             if made.pts is not None:
-                early = max(0, -(made.pts - begin)) if made.stream.type == "subtitle" else 0
+                # A subtitle that is already shown when the stretch begins is shown from its first frame.
+                early = max(0, begin - made.pts) if is_text and timeline.begin is not None else 0
                 made.pts += early - begin
                 made.duration = max(0, (made.duration or 0) - early)
             if made.dts is not None:
-                made.dts = made.pts if made.stream.type == "subtitle" else made.dts - begin
+                made.dts = made.pts if is_text else made.dts - begin
             made.stream = own.stream
             time = made.dts if made.dts is not None else made.pts
             last = max(last, float(time * unit))
