@@ -39,9 +39,7 @@ def rgb_to_ycc(matrix: Matrix) -> NDArray[np.float64]:
     return np.stack([luma, cb, cr])
 
 
-def code_scale(
-    depth: int, color_range: ColorRange, *, chroma: bool
-) -> tuple[float, float]:
+def code_scale(depth: int, color_range: ColorRange, *, chroma: bool) -> tuple[float, float]:
     """Return (span, zero): code = span * value + zero, value 0..1 for luma, -0.5..0.5 for chroma.
 
     Limited range: 219 and 224 steps from 16 and around 128, times 2^(depth - 8); full range: the

@@ -8,7 +8,7 @@ Decoding and upscaling run in threads of their own (`Prefetch`); encoding in the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from time import perf_counter
@@ -138,7 +138,7 @@ def _flow(
     ]
 
 
-def _upscaled(frames: Prefetch[Frame], upscaler: Upscaler, sink: Sink) -> Iterator[OutputFrame]:
+def _upscaled(frames: Prefetch[Frame], upscaler: Upscaler, sink: Sink) -> Generator[OutputFrame]:
     """Yield filled frames in order, keeping the upscaler's sessions busy."""
     pending: deque[tuple[Frame, OutputFrame, Ticket]] = deque()
     try:
@@ -224,4 +224,3 @@ def _frame_bytes(frame: Frame) -> int:
 
 def _output_bytes(out: OutputFrame) -> int:
     return sum(plane.nbytes for plane in out.planes)
-

@@ -164,9 +164,9 @@ def _expected(job: Job, info: VideoInfo) -> int | None:
     if info.still and not is_pattern(job.source):
         total = 1
     if total is not None and info.frame_rate and (job.start or job.end is not None):
-        length = total / info.frame_rate
-        end = length if job.end is None else min(length, job.end)
-        total = max(0, round((end - (job.start or 0)) * info.frame_rate))
+        rate = float(info.frame_rate)
+        end = total / rate if job.end is None else min(total / rate, job.end)
+        total = max(0, round((end - (job.start or 0.0)) * rate))
     if job.frames is not None:
         total = job.frames if total is None else min(total, job.frames)
     return total
@@ -188,9 +188,7 @@ def _color_sentence(info: VideoInfo) -> str:
     return text
 
 
-def _warnings(
-    info: VideoInfo, settings: EncoderSettings | None, carry: CarryPlan | None
-) -> tuple[str, ...]:
+def _warnings(info: VideoInfo, settings: EncoderSettings | None, carry: CarryPlan | None) -> tuple[str, ...]:
     found = [*(settings.notes if settings else ()), *(carry.notes if carry else ())]
     if info.interlaced:
         found.append("the source is interlaced: its fields are upscaled as they are woven")

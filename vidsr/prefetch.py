@@ -80,9 +80,7 @@ class Prefetch(Generic[T]):
         self._cancelled = False
         self._ended = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(
-            target=self._run, args=(source,), name=f"vidsr-{name}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, args=(source,), name=f"vidsr-{name}", daemon=True)
         self._thread.start()
 
     @property

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 
 from vidsr.backends.base import Backend, Session, SessionOptions, Ticket
 from vidsr.errors import OptionsError
-from vidsr.frame import Frame, PixelFormat, Planes
+from vidsr.frame import Frame, PixelFormat, Plane, Planes
 from vidsr.models.deploy import FrameFormat, deploy
 from vidsr.models.lookup import Model
 from vidsr.tiling import Rect, Tile, TilePlan, plan_tiles
@@ -28,7 +28,7 @@ _AUTO_TILE = 1024
 class UpscalerOptions:
     """How frames are upscaled."""
 
-    session: SessionOptions = SessionOptions()
+    session: SessionOptions = field(default_factory=SessionOptions)
     tile: str = "auto"
     """See `Job.tile`."""
 
@@ -64,7 +64,7 @@ class Upscaler:
         self._layout: PixelFormat = frame_format.pixel_format
         self._size = (width, height)
         least, multiple = model.spec.min_size, model.spec.multiple
-        self._padded = tuple(-(-max(side, least) // multiple) * multiple for side in self._size)
+        self._padded = (_up(width, least, multiple), _up(height, least, multiple))
         whole = deploy(model, frame_format, *self._padded)
         self.plan = self._plan(model, whole.halo, whole.align, options.tile)
         single = len(self.plan.tiles) == 1
@@ -139,8 +139,6 @@ class Upscaler:
             side = int(wanted)
             if side and model.spec.tiling != "exact":
                 self.notes.append(f"tiles were asked for: with {model.spec.id} they are approximate")
-        if side and model.spec.multiple > 1:
-            align = align * model.spec.multiple
         if 0 < side < model.spec.min_size:
             raise OptionsError(f"{model.spec.id} needs tiles of at least {model.spec.min_size} pixels")
         return plan_tiles(width, height, side, halo=halo, align=align)
@@ -150,10 +148,11 @@ class Upscaler:
         if self._padded == self._size:
             return src
         shapes = self._layout.plane_shapes(*self._padded)
-        return tuple(
-            np.pad(p, ((0, h - p.shape[0]), (0, w - p.shape[1])), mode="edge")
-            for p, (h, w) in zip(src, shapes, strict=True)
-        )
+        padded: list[Plane] = []
+        for plane, (rows, columns) in zip(src, shapes, strict=True):
+            more = ((0, rows - plane.shape[0]), (0, columns - plane.shape[1]))
+            padded.append(cast("Plane", np.pad(plane, more, mode="edge")))
+        return tuple(padded)
 
 
 class _TiledTicket:
@@ -201,9 +200,7 @@ class _TiledTicket:
         ticket.result()
         scale = self._scale
         kept = _scaled(tile.kept, scale)
-        inside = Rect(
-            kept.x - tile.source.x * scale, kept.y - tile.source.y * scale, kept.width, kept.height
-        )
+        inside = Rect(kept.x - tile.source.x * scale, kept.y - tile.source.y * scale, kept.width, kept.height)
         pairs = zip(_cut(self._dst, self._layout, kept), _cut(made, self._layout, inside), strict=True)
         for target, part in pairs:
             # A padded frame's tiles reach beyond the picture.
@@ -216,18 +213,22 @@ class _TiledTicket:
         for _, _, ticket in self._work:
             try:
                 ticket.result()
-            except Exception:  # noqa: BLE001, S112 - the first error is on its way already
+            except Exception:  # noqa: BLE001 - the first error is on its way already
                 continue
         self._work.clear()
 
 
-def _cut(planes: Planes, layout: PixelFormat, rect: Rect) -> Iterable[np.ndarray]:  # type: ignore[type-arg]
+def _cut(planes: Planes, layout: PixelFormat, rect: Rect) -> Iterator[Plane]:
     """Yield each plane's part of a rectangle in luma pixels."""
     for plane, (shift_x, shift_y) in zip(planes, _shifts(layout), strict=True):
         x, y = rect.x >> shift_x, rect.y >> shift_y
         right = -(-(rect.x + rect.width) >> shift_x)
         bottom = -(-(rect.y + rect.height) >> shift_y)
         yield plane[y:bottom, x:right]
+
+
+def _up(side: int, least: int, multiple: int) -> int:
+    return -(-max(side, least) // multiple) * multiple
 
 
 def _shifts(layout: PixelFormat) -> Iterator[tuple[int, int]]:

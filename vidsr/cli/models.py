@@ -55,6 +55,6 @@ def _own_scale(name: str, scale: int) -> int:
     """Return a file's own scale: whoever names a file need not know it."""
     if not name.lower().endswith(".onnx") or not Path(name).is_file():
         return scale
-    from vidsr.models.lookup import read_spec
+    from vidsr.models.lookup import spec_of_file
 
-    return read_spec(Path(name)).scale
+    return spec_of_file(Path(name)).scale

@@ -52,9 +52,9 @@ def upscale(
     device: Annotated[
         str, typer.Option("-d", "--device", help="The backend's device.", rich_help_panel=_MODEL)
     ] = _DEFAULTS["device"],
-    precision: Annotated[
-        str, typer.Option(help="auto, f32 or bf16.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["precision"],
+    precision: Annotated[str, typer.Option(help="auto, f32 or bf16.", rich_help_panel=_MODEL)] = _DEFAULTS[
+        "precision"
+    ],
     tile: Annotated[
         str,
         typer.Option(

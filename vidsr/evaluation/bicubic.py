@@ -61,9 +61,7 @@ def _shrink_first_axis(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uin
     return np.floor(np.clip(total, 0, 255) + 0.5).astype(np.uint8)
 
 
-def _taps(
-    length: int, scale: int, *, enlarge: bool = False
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _taps(length: int, scale: int, *, enlarge: bool = False) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return source indices and weights, both [output length, taps]."""
     step = 1 / scale if enlarge else float(scale)  # source samples from one output sample to the next
     width = max(1.0, step)  # how far the kernel is stretched, to take in all samples when shrinking

@@ -14,7 +14,7 @@ __all__ = ["note_quality"]
 
 
 def note_quality(model: Model, means: Mapping[str, Score]) -> Path:
-    """Put each folder's mean figures into the model's card, beside what it says of others; return its path."""
+    """Put each folder's mean figures into the model's card, and return the card's path."""
     quality = dict(model.spec.quality)
     for name, score in means.items():
         quality[name.lower()] = {

@@ -22,9 +22,7 @@ def shave(picture: NDArray[np.float64], border: int) -> NDArray[np.float64]:
     return picture[border : len(picture) - border, border : picture.shape[1] - border]
 
 
-def psnr(
-    one: NDArray[np.float64], other: NDArray[np.float64], *, peak: float = 255.0
-) -> float:
+def psnr(one: NDArray[np.float64], other: NDArray[np.float64], *, peak: float = 255.0) -> float:
     """Return 10 log10(peak^2 / mean squared difference) in dB; infinite for equal pictures."""
     if one.shape != other.shape:
         raise OptionsError(f"pictures of {one.shape} and {other.shape} cannot be compared")

@@ -86,7 +86,8 @@ def mean_scores(scores: list[Score], name: str) -> Score:
 
 def _float_luma(model: Model, low: NDArray[np.uint8], run: FloatRunner) -> NDArray[np.float64]:
     x = (luma_bt601(low) / 255).astype(np.float32)[None, None]
-    return np.clip(run(model, x)[0, 0].astype(np.float64), 0, 1) * 255
+    made: NDArray[np.float64] = run(model, x)[0, 0].astype(np.float64)
+    return np.asarray(np.clip(made, 0, 1) * 255, dtype=np.float64)
 
 
 def _planes_luma(

@@ -18,7 +18,7 @@ from vidsr.models.halo import context_of
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Model", "engine_folders", "find_model", "list_models"]
+__all__ = ["Model", "engine_folders", "find_model", "list_models", "spec_of_file"]
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,15 @@ def _unknown(name: str, scale: int, models: list[Model]) -> UnknownModelError:
     else:
         hint = "name one of them, or give the path of an .onnx file"
     return UnknownModelError(f"no model '{name}' at scale {scale}; there are: {', '.join(known)}", hint=hint)
+
+
+def spec_of_file(path: Path) -> ModelSpec:
+    """Return the card beside an ONNX file, or one made from its graph.
+
+    Raises:
+        ModelError: The file or its card is missing or wrong.
+    """
+    return _from_file(path).spec
 
 
 def _from_file(path: Path) -> Model:

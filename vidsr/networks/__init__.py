@@ -1,1 +1,1 @@
-"""The networks in torch: training, folding and export. Only `training` and the CLI's verbs for it import this."""
+"""The networks in torch: training, folding and export. Nothing that upscales imports this."""

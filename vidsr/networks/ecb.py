@@ -78,7 +78,8 @@ class ECB(nn.Module):
             return self._fold()
 
     def _fold(self) -> tuple[Tensor, Tensor]:
-        kernel, bias = self.conv_weight, self.conv_bias
+        kernel: Tensor = self.conv_weight
+        bias: Tensor = self.conv_bias
         # conv3x3 after conv1x1: contract the channels between them.
         kernel = kernel + F.conv2d(self.squeeze_weight, self.expand_weight.transpose(0, 1))
         bias = bias + self.squeeze_bias
@@ -114,7 +115,8 @@ class ECB(nn.Module):
     def _edge_kernel(self, name: str) -> Tensor:
         """Return the scaled mask, [out, 1, 3, 3]."""
         mask: Tensor = getattr(self, f"mask_{name}")
-        return self.edge_scale[name].reshape(-1, 1, 1, 1) * mask
+        scaled: Tensor = self.edge_scale[name].reshape(-1, 1, 1, 1) * mask
+        return scaled
 
     @staticmethod
     def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

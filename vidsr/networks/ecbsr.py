@@ -11,6 +11,7 @@ positive factor, theirs equal ours with all biases divided by 255.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from math import isqrt
 
 import torch
@@ -57,11 +58,9 @@ class ECBSR(nn.Module):
                 depth_multiplier=depth_multiplier,
                 identity=identity and inner == out == features,
             )
-            for inner, out in zip(ends, ends[1:], strict=False)
+            for inner, out in pairwise(ends)
         )
-        self.slopes = nn.ParameterList(
-            nn.Parameter(torch.full((features,), 0.25)) for _ in range(blocks + 1)
-        )
+        self.slopes = nn.ParameterList(nn.Parameter(torch.full((features,), 0.25)) for _ in range(blocks + 1))
 
     def fold(self) -> PlainECBSR:
         """Return the equal network of plain convolutions, detached from this one's branches."""
@@ -127,9 +126,7 @@ class PlainECBSR(nn.Module):
         return _run(x, layers, list(self.slopes), self.scale)
 
 
-def _run(
-    x: Tensor, layers: list[tuple[Tensor, Tensor]], slopes: list[Tensor], scale: int
-) -> Tensor:
+def _run(x: Tensor, layers: list[tuple[Tensor, Tensor]], slopes: list[Tensor], scale: int) -> Tensor:
     y = x
     for (kernel, bias), slope in zip(layers, slopes, strict=False):
         y = F.prelu(F.conv2d(y, kernel, bias, padding=1), slope)

@@ -59,9 +59,7 @@ def build_network(recipe: Recipe) -> ECBSR:
     """Return the recipe's network with fresh weights, drawn from its seed."""
     torch.manual_seed(recipe.run.seed)
     model = recipe.model
-    return ECBSR(
-        scale=model.scale, channels=model.channels, blocks=model.blocks, features=model.features
-    )
+    return ECBSR(scale=model.scale, channels=model.channels, blocks=model.blocks, features=model.features)
 
 
 def load_averaged(folder: Path) -> tuple[Recipe, ECBSR, int]:

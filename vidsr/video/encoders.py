@@ -13,7 +13,7 @@ from vidsr.frame import ColorInfo, ColorRange, Matrix, PixelFormat, VideoInfo
 from vidsr.job import Job
 from vidsr.video.formats import nearest_planar
 
-__all__ = ["EncoderSettings", "PICTURE_CODECS", "encoder_formats", "plan_encoder"]
+__all__ = ["PICTURE_CODECS", "EncoderSettings", "encoder_formats", "plan_encoder"]
 
 PICTURE_CODECS = {
     ".png": "png",
@@ -139,9 +139,7 @@ def plan_encoder(job: Job, info: VideoInfo, *, threads: int, pictures: str | Non
 def _choose_format(codec: str, formats: tuple[str, ...], source: PixelFormat, wanted: str | None) -> str:
     if wanted is not None:
         if formats and wanted not in formats:
-            raise OptionsError(
-                f"{codec} cannot encode '{wanted}'", hint=f"it takes {', '.join(formats)}"
-            )
+            raise OptionsError(f"{codec} cannot encode '{wanted}'", hint=f"it takes {', '.join(formats)}")
         return wanted
     if not formats or source.name in formats:
         return source.name

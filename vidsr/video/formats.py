@@ -12,7 +12,14 @@ from av.video.reformatter import Colorspace, Interpolation
 from vidsr.errors import UnsupportedFormatError
 from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat, Plane, Planes
 
-__all__ = ["MATRIX_CODES", "color_of", "convert_frame", "nearest_planar", "new_frame", "planes_of", "to_planar"]
+__all__ = [
+    "color_of",
+    "convert_frame",
+    "nearest_planar",
+    "new_frame",
+    "planes_of",
+    "to_planar",
+]
 
 # H.273 MatrixCoefficients.
 _MATRICES = {
@@ -26,16 +33,6 @@ _MATRICES = {
     9: Matrix.BT2020,
     10: Matrix.BT2020,
 }
-MATRIX_CODES = {
-    Matrix.RGB: 0,
-    Matrix.BT709: 1,
-    Matrix.FCC: 4,
-    Matrix.BT601: 6,
-    Matrix.SMPTE240M: 7,
-    Matrix.YCGCO: 8,
-    Matrix.BT2020: 9,
-}
-_UNKNOWN = 2
 _RANGES = {1: ColorRange.LIMITED, 2: ColorRange.FULL}
 _DEPTHS = {
     "gray": (8, 9, 10, 12, 14, 16),
@@ -72,7 +69,7 @@ def nearest_planar(name: str) -> PixelFormat:
     if known.is_rgb or known.has_palette:
         family, layout = "gbr", ""
     elif len(components) < 3 and not alpha:
-        return PixelFormat.parse(_spelled("gray", "", 8 if bits < 8 else bits))
+        return PixelFormat.parse(_spelled("gray", "", max(bits, 8)))
     else:
         shifts = (_shift(known.chroma_width), _shift(known.chroma_height))
         family, layout = "yuv", _LAYOUTS[shifts] if len(components) > 2 else "444"

@@ -185,9 +185,9 @@ def _video_packets(
             segment = container.streams.video[0]
             if bytes(segment.codec_context.extradata or b"") != header:
                 raise EncodeError("this segment was encoded with other settings", path=part.path)
-            unit = segment.time_base
+            unit = segment.time_base or time_base
             for packet in container.demux(segment):
-                if packet.size == 0:
+                if packet.size == 0 or packet.pts is None:
                     continue
                 pts = part.start - shift + round(packet.pts * unit / time_base)
                 after = bisect_right(shown, pts)

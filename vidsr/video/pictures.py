@@ -14,13 +14,14 @@ from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import convert_frame
 from vidsr.video.muxer import Part
 from vidsr.video.probe import is_pattern
+from vidsr.video.sinks import Sink
 from vidsr.video.work import WorkFolder
 from vidsr.video.writer import OutputFrame
 
 __all__ = ["PictureSink"]
 
 
-class PictureSink:
+class PictureSink(Sink):
     """Writes each frame as a picture; all get their final names together at the end.
 
     A pattern such as ``out_%04d.png`` counts from 1; a plain name takes exactly one frame.
@@ -44,10 +45,6 @@ class PictureSink:
         self.frames_done = self._folder.frames
         last = self._folder.parts[-1] if self._folder.parts else None
         self.resume_after = None if last is None else last.start
-
-    def __enter__(self) -> PictureSink:
-        """Return self."""
-        return self
 
     def __exit__(self, *error: object) -> None:
         """Let go of the folder; whole pictures stay for the next try."""

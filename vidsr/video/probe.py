@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import av
 import av.container
@@ -17,6 +17,9 @@ import av.container
 from vidsr.errors import DecodeError, ProbeError, SourceError, UnsupportedFormatError
 from vidsr.frame import OtherStream, VideoInfo
 from vidsr.video.formats import color_of, nearest_planar
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["is_pattern", "open_source", "probe", "translate"]
 
@@ -83,8 +86,8 @@ def video_stream(container: av.container.InputContainer, path: Path) -> Any:
     streams = list(container.streams.video)
     moving = [s for s in streams if not _is_cover(s)]
     if not moving:
-        kinds = sorted({s.type for s in container.streams}) or ["nothing"]
-        raise UnsupportedFormatError(f"there is no video in it, only {', '.join(kinds)}", path=path)
+        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        raise UnsupportedFormatError(f"there is no video in it, only {kinds}", path=path)
     stream = moving[0]
     if stream.codec_context is None:
         raise UnsupportedFormatError("no decoder for its video", path=path)
@@ -166,7 +169,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV 18.1 gives up on side data newer than it; `rotation` still works
         return None
-    return None if data is None else struct.unpack("<9i", bytes(data)[:36])
+    return None if data is None else struct.unpack("<9i", bytes(cast("Buffer", data))[:36])
 
 
 def _other(stream: Any) -> OtherStream:

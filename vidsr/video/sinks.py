@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import PixelFormat, VideoInfo
@@ -36,29 +36,22 @@ class Sink(Protocol):
     def finish(self) -> Path | None:
         """Complete, verify and name the result; return its path."""
 
-    def __enter__(self) -> Sink:
-        """Return self."""
-
-    def __exit__(self, *error: object) -> None:
-        """Let go of everything."""
-
-
-class NullSink:
-    """Drops all frames, for measuring everything before the encoder."""
-
-    frames_done = 0
-    resume_after = None
-
-    def __init__(self, layout: PixelFormat, size: tuple[int, int]) -> None:
-        """Take frames of a layout and size (width, height)."""
-        self._layout, self._size = layout, size
-
-    def __enter__(self) -> NullSink:
+    def __enter__(self) -> Self:
         """Return self."""
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Do nothing."""
+        """Let go of everything; there is nothing by default."""
+        return
+
+
+class NullSink(Sink):
+    """Drops all frames, for measuring everything before the encoder."""
+
+    def __init__(self, layout: PixelFormat, size: tuple[int, int]) -> None:
+        """Take frames of a layout and size (width, height)."""
+        self._layout, self._size = layout, size
+        self.frames_done, self.resume_after = 0, None
 
     def allocate(self) -> OutputFrame:
         """Return a frame to fill."""
@@ -71,7 +64,7 @@ class NullSink:
         """Do nothing."""
 
 
-class VideoSink:
+class VideoSink(Sink):
     """Encodes segments into a work folder, joins them with the source's other streams, verifies, renames."""
 
     def __init__(
@@ -118,14 +111,10 @@ class VideoSink:
         last = self._folder.parts[-1] if self._folder.parts else None
         self.resume_after = None if last is None else (last.start + last.pts[-1]) // self._unit
 
-    def __enter__(self) -> VideoSink:
-        """Return self."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Keep whole segments, drop the one in progress, let go of the folder."""
         if self._writer is not None:
-            self._writer.__exit__(kind, *error)
+            self._writer.discard()
         self._folder.release()
 
     def allocate(self) -> OutputFrame:

@@ -57,6 +57,7 @@ def _kept(tags: Mapping[str, str]) -> dict[str, str]:
     return {
         key: value
         for key, value in tags.items()
-        if key.lower() not in _STALE and not key.lower().startswith("_statistics")
-        and not key.lower().split("-")[0] in ("bps", "duration", "number_of_frames", "number_of_bytes")
+        if key.lower() not in _STALE
+        and not key.lower().startswith("_statistics")
+        and key.lower().split("-")[0] not in ("bps", "duration", "number_of_frames", "number_of_bytes")
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -172,8 +173,7 @@ def _write_atomically(path: Path, text: str) -> None:
 def _lock_file(file: IO[bytes]) -> None:
     """Lock without waiting; the lock goes with the process, however it ends."""
     if os.name == "nt":
-        import msvcrt
-
+        msvcrt: Any = importlib.import_module("msvcrt")
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         import fcntl

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import av
 import av.container
@@ -84,7 +84,7 @@ class SegmentWriter:
         self._durations: dict[int, int] = {}
         try:
             form = "mp4" if path.suffix == ".mp4" else "nut"
-            self._container = av.open(
+            self._container: Any = av.open(
                 str(path), "w", format=form, container_options=_FRAGMENTED if form == "mp4" else {}
             )
         except (av.FFmpegError, OSError) as error:
@@ -92,17 +92,16 @@ class SegmentWriter:
         try:
             self._stream = _open_encoder(self._container, settings)
         except BaseException:
-            self._abandon()
+            self.discard()
             raise
 
-    def __enter__(self) -> SegmentWriter:
+    def __enter__(self) -> Self:
         """Return self."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         """Discard the file unless `finish` was called."""
-        if self._container is not None:
-            self._abandon()
+        self.discard()
 
     def write(self, out: OutputFrame) -> None:
         """Encode a frame; its pts must be larger than the last one's.
@@ -138,9 +137,7 @@ class SegmentWriter:
                 path=self.path,
             )
         ranks = {pts: rank for rank, pts in enumerate(self.pts)}
-        self.reorder = max(
-            (place - ranks[pts] for place, pts in enumerate(self._decode_order)), default=0
-        )
+        self.reorder = max((place - ranks[pts] for place, pts in enumerate(self._decode_order)), default=0)
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         try:
@@ -152,8 +149,11 @@ class SegmentWriter:
         except (av.FFmpegError, OSError) as error:
             raise _failed(error, self.path) from error
 
-    def _abandon(self) -> None:
+    def discard(self) -> None:
+        """Close and delete the file, unless `finish` was called: then do nothing."""
         container, self._container = self._container, None
+        if container is None:
+            return
         with suppress(av.FFmpegError, OSError, ValueError):
             container.close()
         self.path.unlink(missing_ok=True)
