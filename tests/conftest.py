@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import stat
+import sys
 import tempfile
 import threading
 import time
@@ -81,7 +82,8 @@ def _threads() -> set[threading.Thread]:
 def _open_files() -> set[str]:
     """Return "number -> target" for pipes, and files below the temporary or the current folder.
 
-    Other files are left out: libraries open devices, caches and their own parts once and keep them.
+    Other files are left out, as are those of a virtual environment in there: libraries open devices,
+    fonts and other parts of theirs once and keep them.
     """
     roots = (_SHARED + os.sep, str(Path.cwd()) + os.sep)
     found = set()
@@ -91,7 +93,8 @@ def _open_files() -> set[str]:
             mode = os.fstat(int(number)).st_mode
         except OSError:
             continue  # the descriptor of the listing itself
-        if stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and target.startswith(roots)):
+        ours = target.startswith(roots) and not target.startswith(sys.prefix + os.sep)
+        if stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and ours):
             found.add(f"{number} -> {target}")
     return found
 

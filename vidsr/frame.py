@@ -222,6 +222,7 @@ class VideoInfo:
     still: bool
     """Whether the source is a single picture or a sequence of picture files."""
     others: tuple[OtherStream, ...] = ()
+    chapters: int = 0
     metadata: dict[str, str] = field(default_factory=dict)
 
 

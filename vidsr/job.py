@@ -81,8 +81,9 @@ class Job:
             raise OptionsError(f"--start must be 0 or more, not {self.start:g}")
         if self.end is not None and self.end <= (self.start or 0):
             raise OptionsError(f"--end ({self.end:g} s) must come after --start ({self.start or 0:g} s)")
-        if self.threads < 0 or self.encoder_threads < 0 or self.segment_frames < 1:
-            raise OptionsError("counts of threads and frames cannot be negative")
+        for name, least in (("threads", 0), ("encoder_threads", 0), ("segment_frames", 1)):
+            if (value := getattr(self, name)) < least:
+                raise OptionsError(f"--{name.replace('_', '-')} must be {least} or more, not {value}")
 
     @classmethod
     def load(cls, path: Path) -> Job:

@@ -60,9 +60,9 @@ class JobReport:
 
 
 _SENTENCES = {
-    "decode": "decoding limited the run",
-    "inference": "the network limited the run",
-    "encode": "the encoder limited the run; a faster --preset would help",
+    "decode": "Decoding limited the run: it worked {share:.0%} of the time.",
+    "inference": "The network limited the run: it worked {share:.0%} of the time.",
+    "encode": "The encoder limited the run: it worked {share:.0%} of the time; a faster --preset would help.",
 }
 
 
@@ -70,7 +70,7 @@ def limiting_stage(stages: Sequence[StageTimes]) -> str:
     """Say in a sentence which stage the others waited for."""
     wall = max((stage.wall for stage in stages), default=0.0)
     if not wall:
-        return "nothing was left to do"
+        return "Nothing was left to do."
     slowest = max(stages, key=lambda stage: stage.worked)
     share = min(1.0, slowest.worked / wall)
-    return f"{_SENTENCES[slowest.name]}: it worked {share:.0%} of the time"
+    return _SENTENCES[slowest.name].format(share=share)

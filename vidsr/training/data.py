@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vidsr.errors import TrainingError
 from vidsr.evaluation.bicubic import crop_to_multiple, downscale
 from vidsr.evaluation.metrics import luma_bt601
-from vidsr.training.recipe import DataOptions, Recipe
+from vidsr.training.recipe import DataOptions, Recipe, Source
 from vidsr.video.still import find_pictures, read_picture
 
 __all__ = ["Batch", "PatchStore", "prepare"]
@@ -110,13 +110,13 @@ def prepare(
         SourceError: A folder is missing or empty, or a picture cannot be read.
     """
     files = [
-        (path, source.halve)
+        (path, source)
         for source in recipe.data.sources
         for path in find_pictures([root / source.folder])
     ]
     key = json.dumps(
         [recipe.model.scale, recipe.model.channels, recipe.data.degradation]
-        + [[str(p.relative_to(root)), p.stat().st_size, halve] for p, halve in files]
+        + [[str(p.relative_to(root)), p.stat().st_size, s.halve, s.soften] for p, s in files]
     )
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not (folder / "index.json").exists():
@@ -126,14 +126,16 @@ def prepare(
 
 
 def _fill(
-    folder: Path, recipe: Recipe, files: list[tuple[Path, bool]], report: Callable[[str], None]
+    folder: Path, recipe: Recipe, files: list[tuple[Path, Source]], report: Callable[[str], None]
 ) -> None:
     scale, channels = recipe.model.scale, recipe.model.channels
     sizes, lows, highs = [], [], []
-    for number, (path, halve) in enumerate(files, 1):
+    for number, (path, source) in enumerate(files, 1):
         high = read_picture(path)
-        if halve:
+        if source.halve:
             high = downscale(crop_to_multiple(high, 2), 2)
+        if source.soften:
+            high = _softened(high, source.soften)
         high = crop_to_multiple(high, scale)
         low = downscale(high, scale)
         sizes.append(low.shape[:2])
@@ -148,6 +150,21 @@ def _fill(
     partial = folder / "index.partial"
     partial.write_text(json.dumps(index), encoding="utf-8")
     os.replace(partial, folder / "index.json")
+
+
+def _softened(picture: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
+    """Blur picture [H, W, 3] with a Gaussian of `sigma` pixels, the border repeated."""
+    reach = int(np.ceil(3 * sigma))
+    window = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma * sigma))
+    window /= window.sum()
+    total = picture.astype(np.float64)
+    for axis in (0, 1):
+        widths = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
+        padded = np.pad(total, widths, mode="edge")
+        length = total.shape[axis]
+        parts = (w * padded.take(range(i, i + length), axis) for i, w in enumerate(window))
+        total = np.sum(list(parts), axis=0)
+    return np.floor(total + 0.5).astype(np.uint8)
 
 
 def _stored(rgb: NDArray[np.uint8], channels: int) -> NDArray[np.generic]:

@@ -177,7 +177,11 @@ class _Run:
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
         self.recipe, self.folder, self.step = recipe, folder, 0
-        self.network = build_network(recipe).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = build_network(recipe)
+        if recipe.model.start:
+            _, earlier, _ = load_averaged(folder.parent / recipe.model.start)
+            network.load_state_dict(earlier.state_dict())
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._parameters = list(self.network.parameters())
         self._averages = [p.detach().clone() for p in self._parameters]
         self._optimizer = torch.optim.Adam(self._parameters, lr=recipe.optimizer.rate, fused=True)

@@ -26,6 +26,8 @@ class ModelOptions:
     features: int
     variant: str = ""
     """Last part of the model's name, ``<scale>x-<network>-<variant>``; empty: from the sizes."""
+    start: str = ""
+    """Name of a run beside this one, of the same sizes, whose averaged weights it starts from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,9 @@ class Source:
     licence: str
     halve: bool = False
     """Shrink the pictures twice first, which removes the traces of JPEG."""
+    soften: float = 0.0
+    """Blur the pictures first with a Gaussian of this standard deviation in pixels: much video is less
+    sharp than photographs, and a network that never saw such pictures overdoes them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

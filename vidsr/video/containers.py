@@ -87,12 +87,20 @@ def plan_streams(info: VideoInfo, output: Path, *, drop: Collection[int] = ()) -
         raise OptionsError(
             f"'{output.suffix}' is no container that vidsr writes", path=output, hint=f"use {known}"
         )
+    indices = sorted(other.index for other in info.others)
+    if unknown := sorted(set(drop) - set(indices)):
+        there = f"there are {', '.join(map(str, indices))}" if indices else "the video is its only stream"
+        raise OptionsError(
+            f"--drop {unknown[0]}: no stream of that index to drop", path=info.path, hint=there
+        )
     copied, converted, notes = [], [], []
     for other in info.others:
         if other.index in drop:
             continue
         if other.kind == "data" or (other.codec == "none" and other.kind != "attachment"):
-            notes.append(f"stream {other.index} ({other.kind}, {other.codec}) is left out")
+            # MP4 keeps chapter titles in a data stream; chapters are copied as such.
+            if not (info.chapters and other.codec in ("none", "bin_data")):
+                notes.append(f"stream {other.index} ({other.kind}, {other.codec}) is left out")
         elif (other.codec, container.form) in _TEXT_FILTERS:
             converted.append((other.index, *_TEXT_FILTERS[other.codec, container.form]))
         elif _holds(container, other):

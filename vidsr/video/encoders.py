@@ -40,6 +40,11 @@ _DEFAULTS: dict[str, dict[str, str]] = {
 _CRF_NAME = {"h264_nvenc": "cq", "hevc_nvenc": "cq", "av1_nvenc": "cq"}
 _SHORT_NAMES = {"h264": "libx264", "x264": "libx264", "h265": "libx265", "hevc": "libx265"}
 _SHORT_NAMES |= {"x265": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "prores": "prores_ks"}
+_X264_CHOICES = {
+    "preset": "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split(),
+    "tune": "film animation grain stillimage psnr ssim fastdecode zerolatency".split(),
+    "profile": "baseline main high high10 high422 high444".split(),
+}
 _EVEN_ONLY = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "prores_ks"})
 
 
@@ -191,7 +196,15 @@ def _options(
         options["svtav1-params"] = f"lp={threads}"
     if codec == "libvpx-vp9" and layout.bit_depth > 8:
         raise OptionsError("libvpx-vp9 here codes 8 bits only", hint="give --pix-fmt yuv420p")
-    return options | job.encoder_options
+    for name, value in job.encoder_options.items():
+        # The parameters above stay: without them segments would not fit together.
+        both = name.endswith("-params") and name in options
+        options[name] = f"{options[name]}:{value}" if both else value
+    for name, known in _X264_CHOICES.items() if codec in ("libx264", "libx264rgb") else ():
+        # x264 itself writes to stderr when it is given another.
+        if not set(options.get(name, known[0]).replace(",", " ").split()) <= set(known):
+            raise OptionsError(f"{codec} has no {name} '{options[name]}'", hint=f"it has {', '.join(known)}")
+    return options
 
 
 def _output_color(info: VideoInfo, layout: PixelFormat, *, pictures: bool) -> ColorInfo:

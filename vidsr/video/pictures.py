@@ -62,6 +62,7 @@ class PictureSink(Sink):
             EncodeError: The encoder or the disk refused.
         """
         if self._folder.parts and not is_pattern(self._output):
+            self._folder.remove()  # what the hint advises is another job
             raise OptionsError(
                 "the source has more than one frame",
                 path=self._output,

@@ -150,6 +150,7 @@ def _describe(
         estimated_frames=counted or None,
         still=file_format.endswith("_pipe") or file_format == "image2",
         others=tuple(_other(s) for s in container.streams if s.index != stream.index),
+        chapters=len(container.chapters()),
         metadata=dict(container.metadata),
     )
 

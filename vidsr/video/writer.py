@@ -187,7 +187,7 @@ def _open_encoder(container: Any, settings: EncoderSettings) -> Any:
         raise EncodeError(
             f"{settings.codec} cannot encode {settings.width}x{settings.height}"
             f" {settings.pixel_format} with {_spell(options)} ({detail})",
-            hint="check --codec, --pix-fmt, --preset and -e",
+            hint="check --codec, --crf, --preset, --pix-fmt and -e",
         ) from error
     unknown = sorted(set(context.options) - {"threads"})
     if unknown:

@@ -1,0 +1,46 @@
+"""The examples run, and the clip in git is what its script makes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def test_clip_has_what_the_readme_promises() -> None:
+    with av.open(str(EXAMPLES / "clip.mp4")) as clip:
+        video, audio, subtitle = clip.streams.video[0], clip.streams.audio[0], clip.streams.subtitles[0]
+        context = video.codec_context
+        assert (context.width, context.height, video.frames) == (320, 180, 144)
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (1, 1, 1)  # BT.709
+        assert context.color_range == 1  # limited
+        assert audio.layout.name == "stereo"
+        assert clip.metadata["title"] == "Mill Meadow"
+        assert [c["metadata"]["title"] for c in clip.chapters()] == ["Mountains", "The sign"]
+        cues = [bytes(p)[2:] for p in clip.demux(subtitle) if p.size > 2]
+        assert cues == [b"A meadow below the mountains", b"The mill turns,", b"the lamp ticks."]
+    assert (EXAMPLES / "clip.mp4").stat().st_size < 1_000_000
+
+
+@pytest.mark.slow
+def test_make_clip_makes_the_same_file_whatever_lies_in_memory(tmp_path: Path) -> None:
+    """Make it twice, with fresh memory filled differently: what is read before it is written shows.
+
+    MALLOC_PERTURB_ is glibc's.
+    """
+    digests = set()
+    for garbage in ("85", "170"):
+        made = tmp_path / f"{garbage}.mp4"
+        environment = os.environ | {"MALLOC_PERTURB_": garbage, "PYTHONPATH": str(EXAMPLES.parent)}
+        subprocess.run([sys.executable, EXAMPLES / "make_clip.py", made], check=True, env=environment)
+        digests.add(hashlib.sha256(made.read_bytes()).hexdigest())
+    assert len(digests) == 1
+    with av.open(str(made)) as clip:
+        assert sum(1 for _ in clip.decode(video=0)) == 144
