@@ -276,6 +276,8 @@ def test_recipes_say_what_is_wrong(tmp_path: Path) -> None:
         Recipe.load(path)
 
 
-@pytest.mark.parametrize("path", sorted(Path(loop.__file__).with_name("recipes").glob("*.toml")), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted(Path(loop.__file__).with_name("recipes").glob("*.toml")), ids=lambda p: p.stem
+)
 def test_shipped_recipes_load_and_are_named_after_their_model(path: Path) -> None:
     assert Recipe.load(path).model_id == path.stem

@@ -61,7 +61,8 @@ class WorkFolder:
         try:
             self._take_up(json.loads(json.dumps(plan)), discard=discard)
         except BaseException:
-            self.release()
+            # An earlier job's work stays, whatever it was refused for; a folder made just now goes.
+            self._let_go(keep=(self.path / "plan.json").exists())
             raise
 
     @property
@@ -87,8 +88,11 @@ class WorkFolder:
 
     def release(self) -> None:
         """Let go of the folder; it stays if it holds finished work, and goes if it does not."""
+        self._let_go(keep=bool(self.parts))
+
+    def _let_go(self, *, keep: bool) -> None:
         if self._lock is not None:
-            if not self.parts:
+            if not keep:
                 shutil.rmtree(self.path, ignore_errors=True)
             self._lock.close()
             self._lock = None
