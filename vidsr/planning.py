@@ -113,14 +113,26 @@ def _check_output(job: Job, output: Path) -> None:
         raise OptionsError("this is a folder", path=output, hint="name a file in it")
     if output == job.source or (output.exists() and job.source.exists() and output.samefile(job.source)):
         raise OptionsError("the output would replace the source", path=output, hint="name another output")
-    first = output.with_name(output.name % 1) if is_pattern(output) else output
-    if first.exists() and not job.overwrite:
-        raise OptionsError("this file exists", path=first, hint="add --overwrite to replace it")
+    existing = None if job.overwrite else _existing(output)
+    if existing is not None:
+        raise OptionsError("this file exists", path=existing, hint="add --overwrite to replace it")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise OutputError(f"cannot write here ({error.strerror})", path=folder) from error
+
+
+def _existing(output: Path) -> Path | None:
+    """Return a file that has the output's name, or that of any picture of its sequence."""
+    if not is_pattern(output):
+        return output if output.exists() else None
+    head, _, rest = output.name.partition("%")
+    for path in sorted(output.parent.iterdir()):
+        digits = path.name.removeprefix(head).removesuffix(rest.partition("d")[2])
+        if digits.isdecimal() and output.name % int(digits) == path.name:
+            return path
+    return None
 
 
 def _decisions(

@@ -52,7 +52,7 @@ class _Piece:
     kept_stop: int
 
 
-def plan_tiles(width: int, height: int, tile: int, *, halo: int, align: int = 1) -> TilePlan:
+def plan_tiles(width: int, height: int, tile: int, *, halo: int, align: int = 1, least: int = 1) -> TilePlan:
     """Return the tiles of a width x height frame.
 
     Args:
@@ -62,14 +62,15 @@ def plan_tiles(width: int, height: int, tile: int, *, halo: int, align: int = 1)
             the smallest that works (halo, alignment), and shrink so that tiles are evenly used.
         halo: Pixels of context that an output pixel depends on, to each side.
         align: Tiles and kept parts begin at multiples of this (chroma subsampling).
+        least: Smallest side of a tile; the frame has at least this.
 
     Raises:
         OptionsError: The frame has no pixels.
     """
     if width < 1 or height < 1:
         raise OptionsError(f"a frame of {width}x{height} has no pixels")
-    tile_width, columns = _cut(width, tile, halo, align)
-    tile_height, rows = _cut(height, tile, halo, align)
+    tile_width, columns = _cut(width, tile, halo, align, least)
+    tile_height, rows = _cut(height, tile, halo, align, least)
     tiles = tuple(
         Tile(
             Rect(column.start, row.start, tile_width, tile_height),
@@ -86,7 +87,7 @@ def plan_tiles(width: int, height: int, tile: int, *, halo: int, align: int = 1)
     return TilePlan(tile_width, tile_height, tiles)
 
 
-def _cut(length: int, tile: int, halo: int, align: int) -> tuple[int, list[_Piece]]:
+def _cut(length: int, tile: int, halo: int, align: int, least: int) -> tuple[int, list[_Piece]]:
     """Return the tiles' length along one axis and where each lies."""
     margin = _up(halo, align)
     if tile == 0 or tile >= length:
@@ -97,7 +98,7 @@ def _cut(length: int, tile: int, halo: int, align: int) -> tuple[int, list[_Piec
     if count <= 1 or side >= length:
         return length, [_Piece(0, 0, length)]
     # Spread evenly: the smallest step that `count` tiles need, in aligned units.
-    step = _up(-(-(length - 2 * margin) // count), align)
+    step = _up(max(-(-(length - 2 * margin) // count), least - 2 * margin), align)
     side = step + 2 * margin
     # The last tile is flush with the border and must begin at an aligned pixel.
     side += (length - side) % align

@@ -141,7 +141,7 @@ class Upscaler:
                 self.notes.append(f"tiles were asked for: with {model.spec.id} they are approximate")
         if 0 < side < model.spec.min_size:
             raise OptionsError(f"{model.spec.id} needs tiles of at least {model.spec.min_size} pixels")
-        return plan_tiles(width, height, side, halo=halo, align=align)
+        return plan_tiles(width, height, side, halo=halo, align=align, least=model.spec.min_size)
 
     def _pad(self, src: Planes) -> Planes:
         """Repeat the last row and column until the planes have the size that the network takes."""

@@ -18,14 +18,18 @@ SIDES = st.integers(1, 300)
     tile=st.integers(0, 140),
     halo=st.integers(0, 24),
     align=st.sampled_from([1, 2, 4, 8]),
+    least=st.integers(1, 40),
 )
-@example(width=1, height=1, tile=1, halo=0, align=1)
-@example(width=300, height=1, tile=1, halo=24, align=4)
-@example(width=101, height=99, tile=100, halo=7, align=2)
+@example(width=1, height=1, tile=1, halo=0, align=1, least=1)
+@example(width=300, height=1, tile=1, halo=24, align=4, least=1)
+@example(width=101, height=99, tile=100, halo=7, align=2, least=1)
+@example(width=16, height=16, tile=15, halo=1, align=1, least=15)
 def test_tiles_cover_the_frame_and_stay_away_from_cuts(
-    width: int, height: int, tile: int, halo: int, align: int
+    width: int, height: int, tile: int, halo: int, align: int, least: int
 ) -> None:
-    plan = plan_tiles(width, height, tile, halo=halo, align=align)
+    plan = plan_tiles(width, height, tile, halo=halo, align=align, least=least)
+    assert plan.width >= min(width, least)
+    assert plan.height >= min(height, least)
     covered = np.zeros((height, width), np.uint8)
     for one in plan.tiles:
         source, kept = one.source, one.kept

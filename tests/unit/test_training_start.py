@@ -23,7 +23,9 @@ def write_pictures(root: Path) -> None:
         (root / f"train/{i}.ppm").write_bytes(b"P6 48 40 255\n" + body)
 
 
-def recipe_of(*, start: str = "", steps: int = 3, sources: tuple[float, ...] = (0.0,), rate: float = 2e-3) -> Recipe:
+def recipe_of(
+    *, start: str = "", steps: int = 3, sources: tuple[float, ...] = (0.0,), rate: float = 2e-3
+) -> Recipe:
     return records.from_mapping(
         Recipe,
         {

@@ -19,7 +19,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as those in vidsr/training/recipes.")],
     data: Annotated[Path, typer.Option(help="The folder that the recipe's folders are in.")],
     run: Annotated[
-        Path | None, typer.Option(help="Where checkpoint and curve go.  [default: runs/RECIPE]")
+        Path | None, typer.Option(help="Where checkpoint and curve go. Default: runs/RECIPE.")
     ] = None,
     cache: Annotated[Path, typer.Option(help="Where degraded pictures are kept.")] = Path("runs/cache"),
     steps: Annotated[

@@ -34,7 +34,7 @@ def upscale(
             "-o",
             "--output",
             help="The result: .mp4 .mkv .mov .webm, a picture, out_%04d.png, or null: to measure only."
-            "  [default: beside the source, clip_2x.mp4 or .mkv]",
+            " Default: beside the source, clip_2x.mp4 or .mkv.",
         ),
     ] = None,
     model: Annotated[
@@ -70,14 +70,14 @@ def upscale(
     ] = _DEFAULTS["codec"],
     crf: Annotated[
         float | None,
-        typer.Option(help="Quality; smaller is better.  [default: 18 for x264]", rich_help_panel=_VIDEO),
+        typer.Option(help="Quality; smaller is better. Default: 18 for x264.", rich_help_panel=_VIDEO),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="The encoder's speed.  [default: medium for x264]", rich_help_panel=_VIDEO),
+        typer.Option(help="The encoder's speed. Default: medium for x264.", rich_help_panel=_VIDEO),
     ] = None,
     pix_fmt: Annotated[
-        str | None, typer.Option(help="Pixel format.  [default: the source's]", rich_help_panel=_VIDEO)
+        str | None, typer.Option(help="Pixel format. Default: the source's.", rich_help_panel=_VIDEO)
     ] = None,
     encoder_option: Annotated[
         list[str] | None,

@@ -8,7 +8,7 @@ from vidsr.errors import OutputError
 from vidsr.models.card import Training, TrainingSource, write_card
 from vidsr.networks.export import ecbsr_card, export_ecbsr
 from vidsr.training.loop import load_averaged
-from vidsr.training.recipe import Recipe
+from vidsr.training.recipe import Recipe, Source
 
 __all__ = ["publish"]
 
@@ -45,6 +45,12 @@ def _description(recipe: Recipe) -> str:
     return f"ECBSR, {recipe.model.blocks} blocks of {recipe.model.features} channels, {kind}, for clean video"
 
 
+def _named(source: Source) -> str:
+    """Return the folder, and what was done to its pictures first."""
+    done = ["halved"] * source.halve + [f"softened by {source.soften:g} pixels"] * bool(source.soften)
+    return f"{source.folder} ({', '.join(done)})" if done else str(source.folder)
+
+
 def _training(recipe: Recipe, steps: int) -> Training:
     data, optimizer = recipe.data, recipe.optimizer
     text = (
@@ -53,5 +59,7 @@ def _training(recipe: Recipe, steps: int) -> Training:
         f" to {optimizer.final_rate:g} by a cosine, averaged weights, {recipe.run.precision}, seed"
         f" {recipe.run.seed}; recipe digest {recipe.digest[:16]}"
     )
-    sources = tuple(TrainingSource(str(s.folder), s.licence) for s in data.sources)
+    if recipe.model.start:
+        text = f"from the weights of the run '{recipe.model.start}': {text}"
+    sources = tuple(TrainingSource(_named(s), s.licence) for s in data.sources)
     return Training(text, sources)

@@ -148,8 +148,13 @@ def _choose_format(codec: str, formats: tuple[str, ...], source: PixelFormat, wa
         return wanted
     if not formats or source.name in formats:
         return source.name
-    ranked = sorted(formats, key=lambda name: (_loss(nearest_planar(name), source), formats.index(name)))
-    return ranked[0]
+
+    def rank(name: str) -> tuple[bool, tuple[int, ...], int]:
+        # Gray with alpha has no planar format of its own: in those terms it would look like colour.
+        colorless = source.family != "gray" and name.startswith(("gray", "ya", "mono", "pal"))
+        return colorless, _loss(nearest_planar(name), source), formats.index(name)
+
+    return min(formats, key=rank)
 
 
 def _loss(target: PixelFormat, source: PixelFormat) -> tuple[int, ...]:

@@ -129,8 +129,17 @@ class SegmentWriter:
         container, self._container = self._container, None
         try:
             container.close()
+            # FFmpeg does not tell of everything that a full disk did not take.
+            with av.open(str(self.path)) as written:
+                whole = sum(bool(p.size) and not p.is_corrupt for p in written.demux(video=0))
         except (av.FFmpegError, OSError) as error:
             raise _failed(error, self.path) from error
+        if whole < len(self._decode_order):
+            raise EncodeError(
+                f"only {whole} of {len(self._decode_order)} frames could be written",
+                path=self.path,
+                hint="free some space and run the same command: it continues",
+            )
         if sorted(self._decode_order) != self.pts:
             raise EncodeError(
                 f"{self._settings.codec} took {len(self.pts)} frames and gave {len(self._decode_order)}",

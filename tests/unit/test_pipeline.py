@@ -1,0 +1,240 @@
+"""The stages together: overlap, order, errors, threads, times and how many frames are alive."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter, sleep
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vidsr import pipeline
+from vidsr.errors import DecodeError, EncodeError, InferenceError, VidsrError
+from vidsr.report import StageTimes, limiting_stage
+
+SIZE = 64  # bytes of a plane
+HUGE = 1 << 30  # bytes of a frame that make queues one place deep
+
+
+class Counted:
+    """A frame; the class knows how many of its kind are alive and were at most."""
+
+    def __init__(self, alive: Alive) -> None:
+        self.planes = (np.zeros(SIZE, np.uint8),)
+        self.nbytes = SIZE
+        self.pts = self.duration = 0
+        self._alive = alive
+        alive.change(1)
+
+    def __del__(self) -> None:
+        self._alive.change(-1)
+
+
+@dataclass
+class Alive:
+    """A count with its peak."""
+
+    now: int = 0
+    peak: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def change(self, by: int) -> None:
+        with self.lock:
+            self.now += by
+            self.peak = max(self.peak, self.now)
+
+
+@dataclass
+class Stages:
+    """Reader, upscaler and sink at once: each sleeps, and may fail at a frame."""
+
+    decode: float = 0.0
+    inference: float = 0.0
+    encode: float = 0.0
+    frames: int = 60
+    frame_bytes: int = SIZE
+    in_flight: int = 1
+    fail: dict[str, tuple[int, Exception]] = field(default_factory=dict)
+    scale: int = 2
+    made: list[int] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+    sources: Alive = field(default_factory=Alive)
+    results: Alive = field(default_factory=Alive)
+    ended: bool = False
+    slept: dict[str, float] = field(default_factory=dict)
+    """Seconds, by stage; those of inference run in parallel."""
+
+    def __post_init__(self) -> None:
+        self.pool = ThreadPoolExecutor(self.in_flight, thread_name_prefix="test-pool")
+
+    def work(self, stage: str, number: int, seconds: float) -> None:
+        self.threads.add(f"{stage} in {threading.current_thread().name}")
+        began = perf_counter()
+        sleep(seconds)
+        self.slept[stage] = self.slept.get(stage, 0.0) + perf_counter() - began
+        when, error = self.fail.get(stage, (-1, None))
+        if error is not None and when == number:
+            raise error
+
+    def __iter__(self) -> Iterator[Counted]:
+        try:
+            for number in range(self.frames):
+                self.work("decode", number, self.decode)
+                frame = Counted(self.sources)
+                frame.pts, frame.duration = number * 3, 3
+                frame.planes[0][:] = number
+                yield frame
+                del frame
+        finally:
+            self.ended = True
+
+    def submit(self, src: tuple[np.ndarray, ...], dst: tuple[np.ndarray, ...]) -> SimpleNamespace:
+        number = int(src[0][0])
+        self.work("submit", number, 0.0)
+        future: Future[None] = self.pool.submit(self._infer, number, src, dst)
+        return SimpleNamespace(result=partial(future.result, 10))
+
+    def _infer(self, number: int, src: tuple[np.ndarray, ...], dst: tuple[np.ndarray, ...]) -> None:
+        self.work("inference", number, self.inference * self.in_flight)
+        dst[0][:] = src[0]
+
+    def allocate(self) -> Counted:
+        return Counted(self.results)
+
+    def write(self, out: Counted) -> None:
+        number = int(out.planes[0][0])
+        assert (out.pts, out.duration) == (number * 3, 3)
+        self.work("encode", number, self.encode)
+        self.made.append(number)
+
+    def flow(self) -> tuple[int, list[StageTimes], list[int]]:
+        told: list[int] = []
+        try:
+            made, times = pipeline._flow(self, self, self, told.append)  # type: ignore[arg-type]
+        finally:
+            self.pool.shutdown()
+        return made, times, told
+
+
+def _names() -> set[str]:
+    return {t.name for t in threading.enumerate() if t.name.startswith("vidsr-")}
+
+
+@pytest.mark.parametrize("in_flight", [1, 2])
+@pytest.mark.parametrize(
+    ("milliseconds", "slowest"),
+    [((12, 20, 8), "inference"), ((20, 12, 8), "decode"), ((8, 12, 20), "encode")],
+)
+def test_as_fast_as_the_slowest_stage(
+    milliseconds: tuple[int, int, int], slowest: str, in_flight: int
+) -> None:
+    for attempts_left in (2, 1, 0):
+        stages = Stages(*(m / 1000 for m in milliseconds), in_flight=in_flight)
+        began = perf_counter()
+        made, times, told = stages.flow()
+        wall = perf_counter() - began
+        assert (made, stages.made, told) == (60, list(range(60)), list(range(1, 61)))
+        assert len({name.split(" in ")[1] for name in stages.threads if "submit" not in name}) >= 3
+        # What a sleep of so long really takes here is not the pipeline's fault.
+        stages.slept["inference"] /= in_flight
+        share = max(stages.slept.values()) / wall
+        if share >= 0.95 or not attempts_left:
+            assert share >= 0.95, f"the slowest stage worked {share:.1%} of the time"
+            break
+    assert max(times, key=lambda t: t.worked).name == slowest
+    assert f"{max(t.worked for t in times) / times[0].wall:.0%}" in limiting_stage(times)
+
+
+def test_times_add_up() -> None:
+    stages = Stages(0.004, 0.008, 0.006, frames=80, frame_bytes=HUGE)
+    _, times, _ = stages.flow()
+    assert [t.name for t in times] == ["decode", "inference", "encode"]
+    for stage, seconds in zip(times, (0.004, 0.008, 0.006), strict=True):
+        total = stage.worked + stage.waited_for_input + stage.waited_for_room
+        assert total == pytest.approx(stage.wall, rel=0.1)
+        assert stage.worked == pytest.approx(80 * seconds, rel=0.3)
+        assert min(stage.worked, stage.waited_for_input, stage.waited_for_room) >= 0
+    decode, inference, encode = times
+    assert decode.waited_for_room > 0.2
+    assert encode.waited_for_input > 0.1
+    assert inference.waited_for_input + inference.waited_for_room < 0.1
+
+
+ERRORS = [
+    ("decode", DecodeError("damaged", path="a.mp4"), "decode"),
+    ("submit", InferenceError("refused"), "inference"),
+    ("inference", InferenceError("out of memory"), "inference"),
+    ("encode", EncodeError("disk full"), "encode"),
+]
+
+
+@pytest.mark.parametrize("number", [0, 7, 59])
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize(("where", "error", "stage"), ERRORS, ids=[e[0] for e in ERRORS])
+def test_an_error_reaches_the_caller_once(
+    where: str, error: VidsrError, stage: str, in_flight: int, number: int
+) -> None:
+    error.stage = None
+    stages = Stages(0.0005, 0.0005, 0.0005, in_flight=in_flight, fail={where: (number, error)})
+    with pytest.raises(VidsrError) as caught:
+        stages.flow()
+    assert caught.value is error
+    assert error.stage == stage
+    assert error.__context__ is None
+    assert _names() == set()
+    assert stages.ended
+    # What was in flight with it is lost: its segment is made again anyway.
+    assert stages.made == list(range(len(stages.made)))
+    assert number - in_flight < len(stages.made) <= number
+
+
+@pytest.mark.parametrize("where", ["decode", "submit", "inference", "encode"])
+def test_an_error_that_nobody_foresaw_passes_as_it_is(where: str) -> None:
+    stages = Stages(fail={where: (5, ZeroDivisionError("a defect"))})
+    with pytest.raises(ZeroDivisionError, match="a defect"):
+        stages.flow()
+    assert _names() == set()
+    assert stages.ended
+
+
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_an_interruption_ends_all_stages_at_once(in_flight: int) -> None:
+    stages = Stages(0.001, 0.001, frames=100_000, in_flight=in_flight)
+
+    def interrupt(out: Counted) -> None:
+        stages.made.append(int(out.pts))
+        if len(stages.made) == 20:
+            raise KeyboardInterrupt
+
+    stages.write = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        stages.flow()
+    assert _names() == set()
+    assert stages.ended
+    assert len(stages.made) == 20
+
+
+@pytest.mark.parametrize(("frame_bytes", "depth"), [(SIZE, 8), (64 << 20, 3), (HUGE, 1)])
+@pytest.mark.parametrize("in_flight", [1, 3])
+@pytest.mark.parametrize("slow", ["inference", "encode"])
+def test_few_frames_are_alive(frame_bytes: int, depth: int, in_flight: int, slow: str) -> None:
+    """Queued, one in the hand of the thread that fills a queue, in flight, and one being looked at."""
+    stages = Stages(frame_bytes=frame_bytes, in_flight=in_flight, **{slow: 0.004})
+    stages.flow()
+    deep = max(1, min(8, (192 << 20) // (frame_bytes * 4)))
+    assert stages.sources.peak <= depth + 1 + in_flight + 1
+    assert stages.results.peak <= deep + 1 + in_flight + 1
+    assert (stages.sources.now, stages.results.now) == (0, 0)
+    if slow == "inference":
+        assert stages.sources.peak > depth, "the queue was filled"
+
+
+def test_no_frames_are_no_error() -> None:
+    made, times, told = Stages(frames=0).flow()
+    assert (made, told) == (0, [])
+    assert [t.worked for t in times] == pytest.approx([0, 0, 0], abs=0.05)
