@@ -1,4 +1,4 @@
-"""Real clips halved by swscale's bicubic and enlarged again, without compression: PSNR-Y against the original.
+"""Real clips halved by swscale's bicubic and enlarged again, without compression: PSNR-Y.
 
 Usage: python benchmarks/clips_against_lanczos.py CLIP... [--model ecbsr] [--frames N]
 

@@ -20,7 +20,9 @@ def planes_at(layout: PixelFormat, size: tuple[int, int], index: int) -> list[np
     planes = []
     for number, (rows, columns) in enumerate(layout.plane_shapes(*size)):
         y, x = np.mgrid[:rows, :columns]
-        wave = np.sin((x + 3 * index) / 5.0 + number) + np.cos((y - 2 * index) / 7.0) + ((x * 7 + y * 3) % 5) / 5
+        wave = (
+            np.sin((x + 3 * index) / 5.0 + number) + np.cos((y - 2 * index) / 7.0) + ((x * 7 + y * 3) % 5) / 5
+        )
         span = wave / 3.2 * 0.4 + 0.5
         planes.append((span * layout.peak).clip(0, layout.peak).astype(layout.dtype))
     return planes

@@ -27,7 +27,12 @@ def test_every_sample_is_repeated_exactly(
         tmp_path / "in.mkv", pixel_format=pixel_format, size=size, times=4, codec="ffv1", colors=colors
     )
     job = vidsr.Job(
-        source=source, output=tmp_path / "out.mkv", backend="nearest", chroma="nearest", codec="ffv1", tile=tile
+        source=source,
+        output=tmp_path / "out.mkv",
+        backend="nearest",
+        chroma="nearest",
+        codec="ffv1",
+        tile=tile,
     )
     report = vidsr.run(job)
     assert report.warnings == ()

@@ -25,7 +25,9 @@ def upscale(source: Path, output: Path, **options: object) -> Description:
     return describe(output)
 
 
-def largest_error(before: list[Fraction], after: list[Fraction], origins: tuple[Fraction, Fraction]) -> Fraction:
+def largest_error(
+    before: list[Fraction], after: list[Fraction], origins: tuple[Fraction, Fraction]
+) -> Fraction:
     assert len(before) == len(after)
     shifted = zip(before, after, strict=True)
     return max((abs((b - origins[1]) - (a - origins[0])) for a, b in shifted), default=Fraction(0))
@@ -163,9 +165,8 @@ def test_shared_clips(data: Path, tmp_path: Path, suffix: str) -> None:
         try:
             report = vidsr.run(job)
         except VidsrError as error:
-            assert "\n" not in str(error)
-            assert not output.exists()
-            assert not list(tmp_path.glob("*.vidsr"))
+            if "\n" in str(error) or output.exists() or list(tmp_path.glob("*.vidsr")):
+                wrong.append(f"{row['file']}: refused badly: {error}")
             continue
         done += 1
         if any("time stamps" in warning for warning in report.warnings):

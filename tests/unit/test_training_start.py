@@ -10,6 +10,7 @@ import torch
 
 from vidsr import records
 from vidsr.errors import TrainingError
+from vidsr.locks import lock_folder
 from vidsr.training.data import prepare
 from vidsr.training.loop import load_averaged, train
 from vidsr.training.recipe import Recipe
@@ -70,3 +71,11 @@ def test_softened_pictures_are_smoother_and_come_besides(tmp_path: Path) -> None
     assert roughness[2:].max() < roughness[:2].min() / 2
     # A Gaussian keeps the mean.
     np.testing.assert_allclose(high[2:].mean(axis=(1, 2)), high[:2].mean(axis=(1, 2)), rtol=0.02)
+
+
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    (tmp_path / "run").mkdir()
+    with lock_folder(tmp_path / "run"), pytest.raises(TrainingError, match="another process"):
+        train(recipe_of(), tmp_path, tmp_path / "run", cache=tmp_path / "cache")
+    train(recipe_of(), tmp_path, tmp_path / "run", cache=tmp_path / "cache")

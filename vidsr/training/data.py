@@ -110,9 +110,7 @@ def prepare(
         SourceError: A folder is missing or empty, or a picture cannot be read.
     """
     files = [
-        (path, source)
-        for source in recipe.data.sources
-        for path in find_pictures([root / source.folder])
+        (path, source) for source in recipe.data.sources for path in find_pictures([root / source.folder])
     ]
     key = json.dumps(
         [recipe.model.scale, recipe.model.channels, recipe.data.degradation]

@@ -18,6 +18,7 @@ from vidsr import records
 from vidsr.errors import TrainingError
 from vidsr.evaluation.bicubic import crop_to_multiple, downscale
 from vidsr.evaluation.metrics import luma_bt601, psnr, shave
+from vidsr.locks import lock_folder
 from vidsr.networks.ecbsr import ECBSR
 from vidsr.prefetch import Prefetch
 from vidsr.training.data import Batch, prepare
@@ -104,6 +105,26 @@ def train(
             checkpoint then is the last good one.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = lock_folder(folder)
+    except BlockingIOError as error:
+        raise TrainingError(
+            "another process is training in this folder", path=folder, hint="wait for it, or give --run"
+        ) from error
+    with lock:
+        return _train_alone(recipe, root, folder, cache=cache, steps=steps, report=report, say=say)
+
+
+def _train_alone(
+    recipe: Recipe,
+    root: Path,
+    folder: Path,
+    *,
+    cache: Path,
+    steps: int | None,
+    report: Callable[[Progress], None],
+    say: Callable[[str], None],
+) -> Path:
     stop = min(steps or recipe.optimizer.steps, recipe.optimizer.steps)
     run = _Run(recipe, folder)
     store = prepare(recipe, root, cache, report=say)

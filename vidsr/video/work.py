@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from vidsr.errors import OptionsError, OutputError
+from vidsr.locks import lock_folder
 from vidsr.video.muxer import Part
 
 __all__ = ["WorkFolder", "source_identity"]
@@ -55,7 +55,7 @@ class WorkFolder:
         self.parts: list[Part] = []
         try:
             self.path.mkdir(exist_ok=True)
-            self._lock = self._acquire()
+            self._lock: IO[bytes] | None = self._acquire()
         except OSError as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=output.parent) from error
         try:
@@ -103,16 +103,13 @@ class WorkFolder:
         self.parts = []
         self.release()
 
-    def _acquire(self) -> IO[bytes] | None:
-        lock = (self.path / "lock").open("ab")
+    def _acquire(self) -> IO[bytes]:
         try:
-            _lock_file(lock)
-        except OSError as error:
-            lock.close()
+            return lock_folder(self.path)
+        except BlockingIOError as error:
             raise OptionsError(
                 "another vidsr is working on this output", path=self.path, hint="wait for it, or stop it"
             ) from error
-        return lock
 
     def _take_up(self, plan: dict[str, Any], *, discard: bool) -> None:
         file = self.path / "plan.json"
@@ -172,14 +169,3 @@ def _write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-
-
-def _lock_file(file: IO[bytes]) -> None:
-    """Lock without waiting; the lock goes with the process, however it ends."""
-    if os.name == "nt":
-        msvcrt: Any = importlib.import_module("msvcrt")
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
