@@ -127,6 +127,7 @@ def _flow(
                 error.stage = error.stage or "encode"
                 raise
             encoding += perf_counter() - before
+            del out  # frames can be large: none is kept while the next is awaited
             made += 1
             done(made)
         wall = perf_counter() - began
@@ -146,6 +147,7 @@ def _upscaled(frames: Prefetch[Frame], upscaler: Upscaler, sink: Sink) -> Genera
             out = sink.allocate()
             out.pts, out.duration = frame.pts, frame.duration
             pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
+            del frame, out
             if len(pending) >= upscaler.in_flight:
                 yield _finished(pending)
         while pending:

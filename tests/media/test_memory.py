@@ -27,7 +27,9 @@ def progress(p):
 
 options = json.loads(sys.argv[2])
 report = vidsr.run(vidsr.Job(source=Path(sys.argv[1]), output=Path("null:"), **options), progress=progress)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# Not ru_maxrss: that begins with the peak of the process which started this one.
+status = Path("/proc/self/status").read_text()
+peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 print(json.dumps({"frames": report.frames, "resident": found, "peak": peak, "fps": report.fps}))
 """
 

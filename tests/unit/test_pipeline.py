@@ -223,15 +223,17 @@ def test_an_interruption_ends_all_stages_at_once(in_flight: int) -> None:
 @pytest.mark.parametrize("in_flight", [1, 3])
 @pytest.mark.parametrize("slow", ["inference", "encode"])
 def test_few_frames_are_alive(frame_bytes: int, depth: int, in_flight: int, slow: str) -> None:
-    """Queued, one in the hand of the thread that fills a queue, in flight, and one being looked at."""
+    """Queued, one in the hand of the thread that fills a queue, in flight, and one being encoded."""
     stages = Stages(frame_bytes=frame_bytes, in_flight=in_flight, **{slow: 0.004})
     stages.flow()
     deep = max(1, min(8, (192 << 20) // (frame_bytes * 4)))
-    assert stages.sources.peak <= depth + 1 + in_flight + 1
+    assert stages.sources.peak <= depth + 1 + in_flight
     assert stages.results.peak <= deep + 1 + in_flight + 1
     assert (stages.sources.now, stages.results.now) == (0, 0)
     if slow == "inference":
         assert stages.sources.peak > depth, "the queue was filled"
+        # Several in flight may be ready at the same moment.
+        assert in_flight > 1 or stages.results.peak <= 2, "none that is written is kept"
 
 
 def test_no_frames_are_no_error() -> None:

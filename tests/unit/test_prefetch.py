@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from time import perf_counter, sleep
 
@@ -126,6 +128,25 @@ def test_close_while_the_queue_is_full_ends_the_thread() -> None:
     assert not thread.is_alive()
     assert list(items) == []
     items.close()  # again: nothing happens
+
+
+def test_close_lets_go_of_what_is_queued() -> None:
+    class Item:
+        pass
+
+    seen: list[weakref.ref[Item]] = []
+
+    def source() -> Iterator[Item]:
+        for _ in range(2):
+            item = Item()
+            seen.append(weakref.ref(item))
+            yield item
+
+    items = Prefetch(source(), 3, name="held", size=lambda _: 1)
+    wait_until(lambda: items.queued_bytes == 2)
+    items.close()
+    gc.collect()
+    assert [ref() for ref in seen] == [None, None]
 
 
 def test_close_while_an_item_is_made_waits_for_that_item_only() -> None:
