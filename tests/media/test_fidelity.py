@@ -99,6 +99,19 @@ def test_variable_frame_rate(tmp_path: Path, suffix: str, codec: str, time_base:
     assert_kept(before, describe(job.output), exact=suffix == ".mp4")
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mkv"])
+def test_prores(tmp_path: Path, suffix: str) -> None:
+    source = make_clip(tmp_path / "in.mp4", times=9, sound=True, size=(64, 64), colors=(1, 1, 2, 2))
+    before = describe(source)
+    job = vidsr.Job(
+        source=source, output=tmp_path / f"out{suffix}", backend="nearest", codec="prores", segment_frames=4
+    )
+    vidsr.run(job)
+    after = describe(job.output)
+    assert after.kinds[0] == ("video", "prores")
+    assert_kept(before, after, exact=suffix == ".mov")
+
+
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_subrip_is_kept_or_converted(tmp_path: Path, suffix: str) -> None:
     source = make_clip(tmp_path / "in.mkv", subtitles="subrip", times=25)

@@ -41,8 +41,9 @@ _CRF_NAME = {"h264_nvenc": "cq", "hevc_nvenc": "cq", "av1_nvenc": "cq"}
 _SHORT_NAMES = {"h264": "libx264", "x264": "libx264", "h265": "libx265", "hevc": "libx265"}
 _SHORT_NAMES |= {"x265": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "prores": "prores_ks"}
 _X264_CHOICES = {
-    "preset": "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split(),
-    "tune": "film animation grain stillimage psnr ssim fastdecode zerolatency".split(),
+    "preset": "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
+    + list("0123456789"),
+    "tune": "film animation grain stillimage psnr ssim fastdecode zerolatency touhou".split(),
     "profile": "baseline main high high10 high422 high444".split(),
 }
 _EVEN_ONLY = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "prores_ks"})

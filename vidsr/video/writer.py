@@ -53,7 +53,8 @@ class OutputFrame:
 
 def segment_suffix(codec: str) -> str:
     """Return the file suffix of segments of an encoder."""
-    return ".mp4" if _codec_id(codec) in _IN_MP4 else ".nut"
+    name = _codec_id(codec)
+    return ".mov" if name == "prores" else ".mp4" if name in _IN_MP4 else ".nut"
 
 
 class SegmentWriter:
@@ -83,9 +84,9 @@ class SegmentWriter:
         self._decode_order: list[int] = []
         self._durations: dict[int, int] = {}
         try:
-            form = "mp4" if path.suffix == ".mp4" else "nut"
+            form = path.suffix.removeprefix(".")
             self._container: Any = av.open(
-                str(path), "w", format=form, container_options=_FRAGMENTED if form == "mp4" else {}
+                str(path), "w", format=form, container_options={} if form == "nut" else _FRAGMENTED
             )
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=path) from error
