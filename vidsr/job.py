@@ -27,6 +27,8 @@ class Job:
     model: str = "ecbsr"
     """A network, a model's id, or the path of an ONNX file."""
     scale: int = 2
+    model_range: Literal[1, 255] | None = None
+    """What an ONNX file without a card takes for the largest code; None: 1, or what its card says."""
 
     backend: str = "auto"
     device: str = "auto"

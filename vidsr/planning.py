@@ -58,9 +58,11 @@ def make_plan(job: Job) -> Plan:
         OutputError: The output's folder is missing or cannot be written.
     """
     info = probe(job.source)
-    model = find_model(job.model, job.scale)
+    model = find_model(job.model, job.scale, value_range=job.model_range)
     backend, reason = choose_backend(job.backend)
-    session = SessionOptions(device=job.device, precision=job.precision, threads=job.threads)
+    # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
+    precision = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
+    session = SessionOptions(device=job.device, precision=precision, threads=job.threads)
     runtime = backend.resolve(session)
     output = None if job.output == NULL_OUTPUT else job.output or default_output(job, info)
     settings, carry = None, None
@@ -83,7 +85,7 @@ def make_plan(job: Job) -> Plan:
         output=output,
         settings=settings,
         carry=carry,
-        decisions=_decisions(job, info, settings, runtime, model.spec.files["f32"].sha256),
+        decisions=_decisions(job, info, settings, runtime, model),
         expected_frames=_expected(job, info),
         color_sentence=_color_sentence(info),
         warnings=_warnings(info, settings, carry),
@@ -140,7 +142,7 @@ def _decisions(
     info: VideoInfo,
     settings: EncoderSettings | None,
     runtime: Mapping[str, str],
-    model_digest: str,
+    model: Model,
 ) -> dict[str, Any]:
     if settings is None:
         return {}
@@ -148,7 +150,8 @@ def _decisions(
     return {
         "vidsr": _own_version(),
         "source": source,
-        "model": model_digest,
+        "model": model.spec.files["f32"].sha256,
+        "model_range": model.spec.value_range,
         "scale": job.scale,
         "runtime": dict(runtime),
         "tile": job.tile,

@@ -46,6 +46,10 @@ def upscale(
     scale: Annotated[
         int, typer.Option("-s", "--scale", help="How many times larger.", rich_help_panel=_MODEL)
     ] = _DEFAULTS["scale"],
+    model_range: Annotated[
+        int | None,
+        typer.Option(help="For a file.onnx without a card: 1 or 255 for white.", rich_help_panel=_MODEL),
+    ] = None,
     backend: Annotated[
         str, typer.Option(help="auto, or one that 'vidsr doctor' lists.", rich_help_panel=_MODEL)
     ] = _DEFAULTS["backend"],
@@ -135,6 +139,7 @@ def upscale(
         output=output,
         model=model,
         scale=scale,
+        model_range=None if model_range is None else _one_of("--model-range", model_range, 1, 255),
         backend=backend,
         device=device,
         precision=_one_of("--precision", precision, "auto", "f32", "bf16"),
@@ -229,9 +234,9 @@ def _told(report: JobReport) -> str:
     return "\n".join(lines)
 
 
-def _one_of(option: str, value: str, *choices: str) -> Any:
+def _one_of(option: str, value: str | int, *choices: str | int) -> Any:
     if value not in choices:
-        raise OptionsError(f"{option} takes {', '.join(choices)}, not '{value}'")
+        raise OptionsError(f"{option} takes {', '.join(map(str, choices))}, not '{value}'")
     return value
 
 

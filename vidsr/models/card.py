@@ -70,6 +70,8 @@ class ModelSpec:
     """By precision: f32, int8. f32 must be there."""
     input: Literal["low", "target"] = "low"
     """What the network takes: the low-resolution picture, or one that was resized to the target."""
+    value_range: Literal[1, 255] = 1
+    """What the graph takes and gives for the largest code. Our own are 1; 255 is for other people's files."""
     multiple: int = 1
     """The sides of the network's input are multiples of this."""
     min_size: int = 1

@@ -8,12 +8,13 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from vidsr.errors import ModelError, UnknownModelError
+from vidsr.errors import ModelError, OptionsError, UnknownModelError
 from vidsr.models.card import ModelFile, ModelSpec, load_card, verify_file
 from vidsr.models.checks import describe, parse_model, read_model_bytes
 from vidsr.models.halo import context_of
+from vidsr.models.rescale import rescaled
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +50,7 @@ class Model:
                 path=self.path,
                 hint="correct the card",
             )
-        return proto
+        return proto if self.spec.value_range == 1 else rescaled(proto, self.spec.value_range)
 
 
 def engine_folders() -> list[Path]:
@@ -76,7 +77,9 @@ def list_models(folders: list[Path] | None = None) -> list[Model]:
     return [found[name] for name in sorted(found)]
 
 
-def find_model(name: str, scale: int, folders: list[Path] | None = None) -> Model:
+def find_model(
+    name: str, scale: int, folders: list[Path] | None = None, *, value_range: Literal[1, 255] | None = None
+) -> Model:
     """Return the model that `name` means at `scale`.
 
     Args:
@@ -84,13 +87,16 @@ def find_model(name: str, scale: int, folders: list[Path] | None = None) -> Mode
             ("2x-ecbsr-m4c16"), or the path of a file that ends in .onnx.
         scale: Wanted magnification.
         folders: Where to look; None: `engine_folders`.
+        value_range: See `ModelSpec.value_range`; for a file without a card. None: 1.
 
     Raises:
         UnknownModelError: There is none; the message lists what there is.
         ModelError: The file or its card is missing or wrong, or has another scale.
     """
     if name.lower().endswith(".onnx"):
-        return _same_scale(_from_file(Path(name)), scale)
+        return _same_scale(_from_file(Path(name), value_range), scale)
+    if value_range is not None:
+        raise OptionsError("--model-range is for an .onnx file without a card", hint="leave it out")
     models = list_models(folders)
     for model in models:
         if model.spec.id == name:
@@ -147,12 +153,18 @@ def spec_of_file(path: Path) -> ModelSpec:
     return _from_file(path).spec
 
 
-def _from_file(path: Path) -> Model:
+def _from_file(path: Path, value_range: Literal[1, 255] | None = None) -> Model:
     if not path.is_file():
         raise ModelError("there is no such model file", path=path, hint="check the path")
     card = path.with_suffix(".toml")
     if card.is_file():
         spec = load_card(card)
+        if value_range not in (None, spec.value_range):
+            raise OptionsError(
+                f"--model-range {value_range} contradicts the model's card, which says {spec.value_range}",
+                path=card,
+                hint="leave --model-range out, or correct the card",
+            )
         if spec.files["f32"].name != path.name:
             raise ModelError(
                 f"this card is about {spec.files['f32'].name}, not {path.name}",
@@ -160,11 +172,11 @@ def _from_file(path: Path) -> Model:
                 hint="correct the card",
             )
         return Model(spec, path)
-    return Model(_spec_from_graph(path), path)
+    return Model(_spec_from_graph(path, value_range or 1), path)
 
 
-def _spec_from_graph(path: Path) -> ModelSpec:
-    """Derive a card from a file without one; values are taken to be 0..1, as interchange files have them."""
+def _spec_from_graph(path: Path, value_range: Literal[1, 255]) -> ModelSpec:
+    """Derive a card from a file without one."""
     data = read_model_bytes(path)
     proto = parse_model(data, path)
     facts = describe(proto, path)
@@ -176,6 +188,7 @@ def _spec_from_graph(path: Path) -> ModelSpec:
         scale=facts.scale,
         channels=facts.channels,
         halo=context.halo,
+        value_range=value_range,
         multiple=context.multiple,
         min_size=context.multiple,
         tiling="exact" if context.exact else "approximate",
