@@ -76,7 +76,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         told(made, "joining")
         joining = perf_counter()
         output = sink.finish()
-        stages.append(StageTimes("join", perf_counter() - joining, 0.0, 0.0))
+        stages.append(StageTimes("finish", perf_counter() - joining, 0.0, 0.0))
         warnings = [*plan.warnings, *upscaler.notes, *reader.warnings]
     return JobReport(
         source=str(plan.info.path),

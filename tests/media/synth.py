@@ -44,6 +44,7 @@ def make_clip(
     rotation: int = 0,
     chapters: bool = False,
     title: str = "",
+    tags: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip; `times` are pts or their number, `colors` range, matrix, primaries and transfer."""
     stamps = list(range(times)) if isinstance(times, int) else list(times)
@@ -64,6 +65,7 @@ def make_clip(
         for stream, language in ((audio, "fra"), (text, "ita")):
             if stream is not None:
                 stream.metadata["language"] = language
+        out.metadata.update(tags or {})
         if title:
             out.metadata["title"] = title
         if chapters:

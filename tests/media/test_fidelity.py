@@ -123,6 +123,17 @@ def test_subrip_is_kept_or_converted(tmp_path: Path, suffix: str) -> None:
         assert abs(time - Fraction(start, 1000)) <= Fraction(1, 1000)
 
 
+def test_tags_without_a_place_are_named(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.mkv", times=3, title="a title", tags={"DIRECTOR": "somebody"})
+    for suffix, kept in ((".mkv", True), (".mp4", False)):
+        job = vidsr.Job(source=source, output=tmp_path / f"out{suffix}", backend="nearest")
+        report = vidsr.run(job)
+        tags = describe(tmp_path / f"out{suffix}").tags
+        assert ("DIRECTOR" in tags) == kept
+        assert any("DIRECTOR" in warning for warning in report.warnings) != kept
+        assert "a title" in tags.values()
+
+
 def test_attachments_are_kept(tmp_path: Path) -> None:
     import av
 

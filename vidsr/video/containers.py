@@ -12,6 +12,7 @@ import av
 
 from vidsr.errors import OptionsError
 from vidsr.frame import OtherStream, VideoInfo
+from vidsr.video.tags import lost_tags
 
 __all__ = ["CONTAINERS", "CarryPlan", "Container", "default_suffix", "plan_streams"]
 
@@ -112,6 +113,9 @@ def plan_streams(info: VideoInfo, output: Path, *, drop: Collection[int] = ()) -
                 hint=("" if container is _MKV else "name the output .mkv, or ")
                 + f"add --drop {other.index} to leave it out",
             )
+    lost = lost_tags(info.metadata, container.form)
+    if lost:
+        notes.append(f"{output.suffix} has no place for the tags {', '.join(lost)}; .mkv has")
     return CarryPlan(container, tuple(copied), tuple(converted), tuple(notes))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vidsr.video.muxer import Timeline
 
-__all__ = ["container_tags", "shifted_chapters", "stream_tags"]
+__all__ = ["container_tags", "lost_tags", "shifted_chapters", "stream_tags"]
 
 # True of the old file's container and streams, not of the new one's.
 _STALE = frozenset("major_brand minor_version compatible_brands encoder handler_name vendor_id".split())
@@ -26,6 +26,11 @@ def container_tags(tags: Mapping[str, str], form: str) -> dict[str, str]:
     """Return the file's tags that the new file keeps."""
     kept = _kept(tags)
     return {k: v for k, v in kept.items() if form not in ("mp4", "mov") or k.lower() in _MP4_KEYS}
+
+
+def lost_tags(tags: Mapping[str, str], form: str) -> list[str]:
+    """Return the names of the file's tags that the new file has no place for."""
+    return sorted(_kept(tags).keys() - container_tags(tags, form).keys())
 
 
 def stream_tags(tags: Mapping[str, str]) -> dict[str, str]:
