@@ -13,6 +13,7 @@ class StageTimes:
     """Where a stage's time went, in seconds."""
 
     name: str
+    """decode, inference, encode, or finish: emptying the encoder, joining, verifying, naming."""
     worked: float
     waited_for_input: float
     """For the stage before it."""

@@ -138,7 +138,7 @@ def test_a_report_for_programs(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert report["output"] == str(tmp_path / "in_2x.mp4")
     assert (report["frames"], report["frames_resumed"]) == (4, 0)
     assert (report["size_in"], report["size_out"]) == ([32, 24], [64, 48])
-    assert [stage["name"] for stage in report["stages"]] == ["decode", "inference", "encode", "join"]
+    assert [stage["name"] for stage in report["stages"]] == ["decode", "inference", "encode", "finish"]
 
 
 def test_measuring_writes_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
