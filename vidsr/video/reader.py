@@ -53,7 +53,7 @@ class Reader:
         self._info = info
         self._span = span or Span()
         self._after = after
-        self._closed = False
+        self._sought = False
         self._frames = self._read()
 
     @property
@@ -116,6 +116,7 @@ class Reader:
     def _seek(self, container: Any, stream: Any, pts: int) -> None:
         try:
             container.seek(pts, stream=stream)
+            self._sought = True
         except (av.FFmpegError, OSError):
             # Nothing is lost: frames before the wanted one are decoded and dropped instead.
             self._warn("the source cannot be searched: it is decoded from its beginning")
@@ -129,6 +130,12 @@ class Reader:
                 f" scaled back to {info.width}x{info.height}"
             )
         pts = frame.pts
+        if pts is None and self._sought:
+            raise DecodeError(
+                "its frames have no time stamps, so reading cannot begin in the middle",
+                path=info.path,
+                hint="leave out --start; to go on with an interrupted job, add --discard and start anew",
+            )
         if pts is None:
             self._warn("frames without a time stamp: they follow at the frame rate")
             step = 1 / (info.frame_rate or 25) / info.time_base
