@@ -10,6 +10,7 @@ from synth import SUBTITLES, make_clip
 
 import vidsr
 from vidsr.errors import VidsrError
+from vidsr.video.reader import Reader, Span
 
 VARIABLE = [0, 1, 5, 6, 7, 20, 21, 22, 40, 41, 60, 90, 91, 92]
 LIMITED_ONLY = (1, 2, 2, 2)
@@ -167,6 +168,17 @@ def test_part_of_the_source(tmp_path: Path, suffix: str) -> None:
     index = before.sound[0].index(after.sound[0][0])
     distance = before.sound_times[0][index] - before.times[10]
     assert abs((after.sound_times[0][0] - after.times[0]) - distance) <= Fraction(1, 1000)
+
+
+def test_part_of_a_source_that_cannot_be_searched(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "in.h264", times=30, options={"g": "5"})
+    info = vidsr.probe(source)
+    whole = [(f.pts, f.planes[0].copy()) for f in Reader(info)]
+    reader = Reader(info, Span(start=0.5))
+    part = [(f.pts, f.planes[0].copy()) for f in reader]
+    assert [pts for pts, _ in part] == [pts for pts, _ in whole if pts * info.time_base >= 0.5]
+    assert all((a == b).all() for (_, a), (_, b) in zip(part, whole[-len(part) :], strict=True))
+    assert any("cannot be searched" in warning for warning in reader.warnings)
 
 
 def test_frames_limits_the_count(tmp_path: Path) -> None:

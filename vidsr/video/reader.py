@@ -102,7 +102,10 @@ class Reader:
             stream = video_stream(container, path)
             if begin > info.start_pts and not info.still:
                 margin = int(_SEEK_MARGIN_S / info.time_base)
-                self._seek(container, stream, max(info.start_pts, begin - margin))
+                if not self._seek(container, stream, max(info.start_pts, begin - margin)):
+                    # A failed search leaves the file anywhere: it is opened anew.
+                    yield from self._decode(info.start_pts)
+                    return
             last: int | None = None
             try:
                 for frame in container.decode(stream):
@@ -113,14 +116,14 @@ class Reader:
                 done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"
                 raise translate(error, path, DecodeError, f"decoding failed after {done}") from error
 
-    def _seek(self, container: Any, stream: Any, pts: int) -> None:
+    def _seek(self, container: Any, stream: Any, pts: int) -> bool:
         try:
             container.seek(pts, stream=stream)
-            self._sought = True
         except (av.FFmpegError, OSError):
-            # Nothing is lost: frames before the wanted one are decoded and dropped instead.
             self._warn("the source cannot be searched: it is decoded from its beginning")
-            container.seek(0)
+            return False
+        self._sought = True
+        return True
 
     def _frame(self, frame: av.VideoFrame, last: int | None) -> Frame:
         info = self._info
