@@ -20,6 +20,7 @@ import numpy as np
 
 from vidsr.color import upsampling_phases
 from vidsr.errors import ModelError
+from vidsr.models.first_layer import anchored, in_parts, with_first_layer_of_parts
 from vidsr.models.graph import GraphWriter, Picture
 from vidsr.models.resample import upsample_plane
 
@@ -105,19 +106,23 @@ def run_network(
     right = up_to(width, spec.multiple, spec.min_size) - width
     size = (spec.channels, (height + below) * inner, (width + right) * inner)
     tail = _find_tail(graph, spec.channels, inner)
+    wanted = graph.output[0].name if tail is None else tail.features
+    taken, rests = channels, channels[:0]
     if tail is not None and luma is not None and (changed := _first_layer_on_codes(graph, tail, luma)):
-        graph, channels = changed, luma.parts(writer)
-    x = writer.pad(writer.join_channels(channels), 0, below, 0, right)
-    feeds = {_input_name(graph): x.name}
-    if tail is None:
-        whole = Picture(writer.embed(graph, feeds, graph.output[0].name), *size)
-        return writer.split_channels(writer.crop(whole, height * inner, width * inner))
-    features = writer.embed(graph, feeds, tail.features)
-    shuffled = writer.node("DepthToSpace", features, blocksize=tail.blocksize, mode=tail.mode)
-    detail = writer.crop(Picture(shuffled, *size), height * inner, width * inner)
-    repeated = [luma.repeated(writer, inner)] if luma else [writer.repeat(c, inner, inner) for c in channels]
-    pairs = zip(writer.split_channels(detail), repeated, strict=True)
-    return [writer.add(one, other) for one, other in pairs]
+        graph, taken = changed, luma.parts(writer)
+    elif changed := with_first_layer_of_parts(graph, _input_name(graph), wanted):
+        graph, taken = changed, in_parts(writer, channels)
+        rests = taken[len(channels) : 2 * len(channels)]
+    x = writer.pad(writer.join_channels(taken), 0, below, 0, right)
+    made = writer.embed(graph, {_input_name(graph): x.name}, wanted)
+    if tail is not None:
+        made = writer.node("DepthToSpace", made, blocksize=tail.blocksize, mode=tail.mode)
+    whole = writer.crop(Picture(made, *size), height * inner, width * inner)
+    done = writer.split_channels(whole)
+    if tail is not None:
+        skips = [luma.repeated(writer, inner)] if luma else [writer.repeat(c, inner, inner) for c in channels]
+        done = [writer.add(one, other) for one, other in zip(done, skips, strict=True)]
+    return [anchored(writer, one, rest) for one, rest in zip(done, rests, strict=True)] if rests else done
 
 
 def _modern(model: Model) -> onnx.ModelProto:
