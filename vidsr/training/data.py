@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vidsr.errors import TrainingError
 from vidsr.evaluation.bicubic import crop_to_multiple, downscale
 from vidsr.evaluation.metrics import luma_bt601
+from vidsr.locks import lock_folder
 from vidsr.training.recipe import DataOptions, Recipe, Source
 from vidsr.video.still import find_pictures, read_picture
 
@@ -117,9 +118,10 @@ def prepare(
         + [[str(p.relative_to(root)), p.stat().st_size, s.halve, s.soften] for p, s in files]
     )
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
-    if not (folder / "index.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _fill(folder, recipe, files, report)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder, wait=True):  # another run may be filling it
+        if not (folder / "index.json").exists():
+            _fill(folder, recipe, files, report)
     return PatchStore(folder)
 
 

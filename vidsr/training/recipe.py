@@ -10,7 +10,15 @@ from typing import Literal
 from vidsr import records
 from vidsr.errors import TrainingError
 
-__all__ = ["DataOptions", "ModelOptions", "OptimizerOptions", "Recipe", "RunOptions", "Source"]
+__all__ = [
+    "DataOptions",
+    "ModelOptions",
+    "OptimizerOptions",
+    "Recipe",
+    "RunOptions",
+    "Source",
+    "TeacherOptions",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +35,8 @@ class ModelOptions:
     variant: str = ""
     """Last part of the model's name, ``<scale>x-<network>-<variant>``; empty: from the sizes."""
     start: str = ""
-    """Name of a run beside this one, of the same sizes, whose averaged weights it starts from."""
+    """Name of a run beside this one whose averaged weights it starts from. At another scale the layers
+    that make the larger picture begin afresh: x3 and x4 start from x2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +68,31 @@ class DataOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherOptions:
+    """A larger network that the trained one imitates (distillation)."""
+
+    run: str
+    """Name of a run beside this one, of the same scale and channels."""
+    weight: float = 0.5
+    """Share of the loss that is measured against the teacher's picture instead of the true one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerOptions:
-    """How it is trained: Adam on L1, cosine schedule after a linear warm-up."""
+    """How it is trained."""
 
     steps: int
+    kind: Literal["adam", "soap"] = "adam"
+    """soap: see `vidsr.training.soap`; it needs about a fifth of Adam's steps, at up to 3e-3."""
+    loss: Literal["l1", "charbonnier", "l2"] = "l1"
+    """charbonnier: sqrt(d^2 + 1e-6) of values in 0..1; l2: mean squared difference, what PSNR measures."""
     rate: float = 1e-3
     final_rate: float = 1e-6
+    schedule: Literal["cosine", "step"] = "cosine"
+    """After the warm-up: half a cosine from `rate` down to `final_rate`, or `rate` halved every
+    `halve_every` steps."""
+    halve_every: int = 0
+    """For the schedule "step", in steps."""
     warmup: int = 200
     """Steps from zero to `rate`."""
     clip: float = 0.0
@@ -80,6 +108,8 @@ class RunOptions:
     seed: int = 0
     precision: Literal["bf16", "f32"] = "bf16"
     """bf16: autocast; weights, loss and optimizer stay in float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: an NVIDIA GPU where torch sees one."""
     compile: bool = True
     """Use torch.compile, which needs a C++ compiler."""
     checkpoint_every: int = 1000
@@ -93,6 +123,7 @@ class Recipe:
     model: ModelOptions
     data: DataOptions
     optimizer: OptimizerOptions
+    teacher: TeacherOptions | None = None
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:
@@ -104,6 +135,10 @@ class Recipe:
             "data.sources is empty": not self.data.sources,
             "data.patch and data.batch must be 1 or more": min(self.data.patch, self.data.batch) < 1,
             "optimizer.steps must be 1 or more": self.optimizer.steps < 1,
+            "optimizer.schedule 'step' needs optimizer.halve_every": self.optimizer.schedule == "step"
+            and self.optimizer.halve_every < 1,
+            "teacher.weight must be above 0 and at most 1": self.teacher is not None
+            and not 0 < self.teacher.weight <= 1,
             "optimizer.ema must be from 0 up to, not including, 1": not 0 <= self.optimizer.ema < 1,
             "run.checkpoint_every and run.validate_every must be 1 or more": min(
                 self.run.checkpoint_every, self.run.validate_every
