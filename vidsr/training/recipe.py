@@ -18,6 +18,7 @@ __all__ = [
     "RunOptions",
     "Source",
     "TeacherOptions",
+    "VideoOptions",
 ]
 
 
@@ -54,6 +55,38 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VideoOptions:
+    """The degradation "video": short moving crops, shrunk and put through real encoders."""
+
+    seed: int = 0
+    """Of everything that is random here."""
+    clips: int = 4000
+    frames: int = 12
+    """Of a clip; an encoder treats the first of a group unlike the others."""
+    kept: int = 3
+    """Frames of each clip that are trained on, drawn at random."""
+    side: int = 128
+    """Of a low-resolution frame in pixels."""
+    motion: int = 6
+    """Fastest pan, in high-resolution pixels a frame along each axis; every fourth clip stands still."""
+    crf: tuple[float, float] = (15.0, 36.0)
+    """Lowest and highest constant-quality value."""
+    x265: float = 0.3
+    """Share of the clips that x265 codes; x264 codes the others."""
+    uncoded: float = 0.2
+    """Share of the clips that are not coded."""
+    presets: tuple[str, ...] = ("veryfast", "faster", "medium", "slow")
+    gop: tuple[int, ...] = (12, 50, 250)
+    """Frames between key frames at most."""
+    soften: float = 1.0
+    """Half of the clips are blurred first by a Gaussian of up to this standard deviation, in high-resolution
+    pixels: much video is less sharp than photographs."""
+    noise: float = 2.0
+    """A sixth of the clips gets Gaussian noise of up to this standard deviation, in code values, on the
+    low-resolution luma; what is aimed at stays without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataOptions:
     """What it is trained on."""
 
@@ -63,8 +96,9 @@ class DataOptions:
     patch: int = 64
     """Side of a low-resolution patch in pixels."""
     batch: int = 32
-    degradation: Literal["clean"] = "clean"
-    """clean: MATLAB-style bicubic, see `vidsr.evaluation.bicubic`."""
+    degradation: Literal["clean", "video"] = "clean"
+    """clean: MATLAB-style bicubic, see `vidsr.evaluation.bicubic`; video: see `VideoOptions`."""
+    video: VideoOptions = VideoOptions()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +162,15 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
+        video = self.data.video
         wrong = {
             "model.scale must be 2, 3 or 4": self.model.scale not in (2, 3, 4),
             "model.blocks must be 0 or more": self.model.blocks < 0,
             "model.features must be 1 or more": self.model.features < 1,
             "data.sources is empty": not self.data.sources,
+            "data.video.kept must be from 1 to data.video.frames": not 1 <= video.kept <= video.frames,
+            "data.video.side must be even and at least data.patch": self.data.degradation == "video"
+            and (video.side % 2 != 0 or video.side < self.data.patch),
             "data.patch and data.batch must be 1 or more": min(self.data.patch, self.data.batch) < 1,
             "optimizer.steps must be 1 or more": self.optimizer.steps < 1,
             "optimizer.schedule 'step' needs optimizer.halve_every": self.optimizer.schedule == "step"
