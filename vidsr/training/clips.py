@@ -97,7 +97,8 @@ def _glide(picture: Bytes, side: int, options: VideoOptions, random: Generator) 
     seen = picture[y0 : max(tops[0]) + side, x0 : max(tops[1]) + side]
     if soft:
         seen = softened(seen, soft)
-    ycc = np.moveaxis(seen @ _TO_YCC.T + _ZERO, -1, 0)
+    # In the store's unit, so that what is shrunk is what is aimed at, rounded once.
+    ycc = np.rint(np.moveaxis(seen @ _TO_YCC.T + _ZERO, -1, 0) * LUMA_STEPS) / LUMA_STEPS
     return [
         ycc[:, y - y0 : y - y0 + side, x - x0 : x - x0 + side] for y, x in zip(tops[0], tops[1], strict=True)
     ]

@@ -1,15 +1,19 @@
-"""Several processes on one run: torch's DistributedDataParallel, started by torchrun.
+"""Several processes on one run: torch's DistributedDataParallel, one process a GPU.
 
-    torchrun --nproc-per-node 4 -m vidsr train recipe.toml --data pictures
-
-Each process learns from its share of the very batch that a single process would take, gradients are
-averaged, and so all hold the same weights. Process 0 alone validates, reports and writes.
+`launch` starts them on one machine; torchrun does on several. Each process learns from its share of
+the very batch that a single process would take, gradients are averaged, and so all hold the same
+weights. Process 0 alone validates, reports and writes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,7 +26,7 @@ from vidsr.errors import TrainingError
 from vidsr.training.data import Batch
 from vidsr.training.recipe import Recipe
 
-__all__ = ["Team", "joined_team"]
+__all__ = ["Team", "joined_team", "launch"]
 
 M = TypeVar("M", bound=nn.Module)
 T = TypeVar("T")
@@ -76,7 +80,7 @@ class Team:
 
 @contextmanager
 def joined_team(recipe: Recipe) -> Iterator[Team]:
-    """Join the processes that torchrun started, if it did.
+    """Join the processes that `launch` or torchrun started, if one did.
 
     Raises:
         TrainingError: There is no GPU where the recipe wants one, or the batch cannot be shared evenly.
@@ -103,3 +107,46 @@ def joined_team(recipe: Recipe) -> Iterator[Team]:
         yield Team(device, rank, size)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def launch(command: Sequence[str], processes: int) -> int:
+    """Run a command in several processes that find each other; return the first failure's exit code, or 0.
+
+    Process 0 writes to this terminal; what another one says is shown if it fails by itself.
+
+    Args:
+        command: Program and arguments.
+        processes: How many.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    with tempfile.TemporaryFile("w+") as said:
+        team = [
+            subprocess.Popen(
+                command,
+                env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=None if rank == 0 else subprocess.DEVNULL,
+                stderr=None if rank == 0 else said,
+            )
+            for rank in range(processes)
+        ]
+        try:
+            while (codes := [p.poll() for p in team]) and None in codes and not any(codes):
+                time.sleep(0.05)
+            if codes[0] is None:
+                time.sleep(1.0)  # the others fail when the first does, and are sometimes seen earlier
+                codes[0] = team[0].poll()
+        except KeyboardInterrupt:  # they have had it as well: let the first save its checkpoint
+            codes = [team[0].wait(), *[None] * (processes - 1)]
+        finally:
+            for process in team:
+                process.terminate()
+            for process in team:
+                process.wait()
+        failed = next((code for code in codes if code), 0)
+        if failed and not codes[0]:
+            said.seek(0)
+            sys.stderr.write(said.read())
+        return failed if failed >= 0 else 128 - failed
