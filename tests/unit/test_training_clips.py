@@ -46,8 +46,8 @@ def recipe_of(*, scale: int = 2, channels: int = 1, **video: Any) -> Recipe:
 
 
 def pictures_of(store: PatchStore, scale: int, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    low = store._low.reshape(-1, channels, SIDE, SIDE)
-    return low, store._high.reshape(-1, channels, SIDE * scale, SIDE * scale)
+    low = store.low.reshape(-1, channels, SIDE, SIDE)
+    return low, store.high.reshape(-1, channels, SIDE * scale, SIDE * scale)
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -67,9 +67,9 @@ def test_equal_seeds_make_equal_clips(tmp_path: Path) -> None:
         prepare(recipe_of(seed=seed), tmp_path, tmp_path / cache)
         for seed, cache in ((1, "a"), (1, "b"), (2, "a"))
     )
-    assert np.array_equal(one._low, again._low)
-    assert np.array_equal(one._high, again._high)
-    assert not np.array_equal(one._low, other._low)
+    assert np.array_equal(one.low, again.low)
+    assert np.array_equal(one.high, again.high)
+    assert not np.array_equal(one.low, other.low)
 
 
 @pytest.mark.parametrize("x265", [0.0, 1.0])
@@ -97,9 +97,9 @@ def test_noise_and_blur_are_there_when_asked_for(tmp_path: Path) -> None:
     def roughness(flat: np.ndarray) -> float:
         return float(np.abs(np.diff(flat.astype(np.float64))).mean())
 
-    assert roughness(soft._high) < 0.97 * roughness(clean._high)
-    assert np.array_equal(noisy._high, clean._high)  # what is aimed at has no noise
-    assert roughness(noisy._low) > 1.1 * roughness(clean._low)
+    assert roughness(soft.high) < 0.97 * roughness(clean.high)
+    assert np.array_equal(noisy.high, clean.high)  # what is aimed at has no noise
+    assert roughness(noisy.low) > 1.1 * roughness(clean.low)
 
 
 def test_rgb_networks_get_rgb(tmp_path: Path) -> None:

@@ -13,9 +13,11 @@ import torch
 
 from vidsr import records
 from vidsr.errors import TrainingError
+from vidsr.training.data import prepare
 from vidsr.training.loop import Progress, train
 from vidsr.training.optim import LOSSES, learning_rate, make_optimizer
 from vidsr.training.recipe import OptimizerOptions, Recipe
+from vidsr.training.resident import ResidentStore
 from vidsr.training.run import CHECKPOINT, load_averaged
 
 
@@ -164,3 +166,21 @@ def test_failure_of_several_processes_is_told_once(pictures: Path, tmp_path: Pat
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 1
     assert done.stderr.count("a batch of 3 cannot be shared by 2 processes") == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("scale", [2, 3])
+def test_patches_cut_on_the_device_are_the_same(
+    pictures: Path, tmp_path: Path, channels: int, scale: int
+) -> None:
+    recipe = recipe_of(model__channels=channels, model__scale=scale, data__batch=40, data__patch=7)
+    store = prepare(recipe, pictures, tmp_path)
+    resident = ResidentStore(store, torch.device("cpu"))
+    for here, there in zip(
+        store.batches(recipe.data, seed=1, start=3, stop=5),
+        resident.batches(recipe.data, seed=1, start=3, stop=5),
+        strict=True,
+    ):
+        assert here.step == there.step
+        assert np.array_equal(here.low, there.low.numpy())
+        assert np.array_equal(here.high, there.high.numpy())

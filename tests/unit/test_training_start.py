@@ -67,7 +67,7 @@ def test_softened_pictures_are_smoother_and_come_besides(tmp_path: Path) -> None
     both = prepare(recipe_of(sources=(0.0, 1.0)), tmp_path, tmp_path / "cache")
     plain = prepare(recipe_of(), tmp_path, tmp_path / "cache")
     assert both.megapixels == 2 * plain.megapixels
-    high = both._high.reshape(4, 40, 48).astype(np.float64)
+    high = both.high.reshape(4, 40, 48).astype(np.float64)
     roughness = np.abs(np.diff(high, axis=2)).mean(axis=(1, 2))
     assert roughness[2:].max() < roughness[:2].min() / 2
     # A Gaussian keeps the mean.

@@ -42,59 +42,78 @@ class PatchStore:
     def __init__(self, folder: Path) -> None:
         """Open a store that `prepare` made."""
         self._index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        self._channels: int = self._index["channels"]
-        self._scale: int = self._index["scale"]
-        self._low = np.load(folder / "low.npy", mmap_mode="r")
-        self._high = np.load(folder / "high.npy", mmap_mode="r")
-        self._sizes = np.array(self._index["sizes"], dtype=np.int64)  # [pictures, (height, width)]
-        areas = self._sizes.prod(axis=1) * self._channels
-        self._starts = np.concatenate([[0], np.cumsum(areas)[:-1]])
+        self.channels: int = self._index["channels"]
+        self.scale: int = self._index["scale"]
+        self.low = np.load(folder / "low.npy", mmap_mode="r")
+        self.high = np.load(folder / "high.npy", mmap_mode="r")
+        self.sizes = np.array(self._index["sizes"], dtype=np.int64)  # [pictures, (height, width)]
+        areas = self.sizes.prod(axis=1) * self.channels
+        self.starts = np.concatenate([[0], np.cumsum(areas)[:-1]])
+
+    @property
+    def peak(self) -> float:
+        """The stored number that stands for 1."""
+        return 255.0 * (LUMA_STEPS if self.channels == 1 else 1)
 
     @property
     def megapixels(self) -> float:
         """Size of all high-resolution pictures, in millions of pixels."""
-        return float(self._sizes.prod(axis=1).sum()) * self._scale**2 / 1e6
+        return float(self.sizes.prod(axis=1).sum()) * self.scale**2 / 1e6
 
     def batches(self, options: DataOptions, *, seed: int, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps start..stop-1; step k's depends on `seed` and k alone.
 
+        Raises:
+            TrainingError: No picture is as large as a patch.
+        """
+        for step, places in self.draws(options, seed=seed, start=start, stop=stop):
+            low, high = [], []
+            for picture, y, x, turn in places:
+                low.append(_turned(self._cut(self.low, picture, y, x, options.patch, 1), turn))
+                cut = self._cut(self.high, picture, y, x, options.patch, self.scale)
+                high.append(_turned(cut, turn))
+            yield Batch(step, self._floats(low), self._floats(high))
+
+    def draws(
+        self, options: DataOptions, *, seed: int, start: int, stop: int
+    ) -> Iterator[tuple[int, NDArray[np.int64]]]:
+        """Yield each step and where its patches lie: [batch, (picture, y, x, turn)].
+
         Patches are drawn uniformly over all positions of all pictures, and turned or mirrored at
-        random (8 ways).
+        random: turn & 1 upside down, & 2 left to right, then & 4 rows and columns exchanged.
 
         Raises:
             TrainingError: No picture is as large as a patch.
         """
-        room = np.maximum(self._sizes - options.patch + 1, 0)
+        room = np.maximum(self.sizes - options.patch + 1, 0)
         weights = room.prod(axis=1).astype(np.float64)
         if not weights.any():
             raise TrainingError(
-                f"no training picture has {options.patch * self._scale} pixels on each side",
+                f"no training picture has {options.patch * self.scale} pixels on each side",
                 hint="give larger pictures, or a smaller data.patch",
             )
         chances = weights / weights.sum()
         for step in range(start, stop):
             random = np.random.default_rng((seed, step))
-            low, high = [], []
-            for picture in random.choice(len(chances), options.batch, p=chances):
-                y, x = random.integers(room[picture])
-                turn = int(random.integers(8))
-                low.append(_turned(self._cut(self._low, picture, y, x, options.patch, 1), turn))
-                cut = self._cut(self._high, picture, y, x, options.patch, self._scale)
-                high.append(_turned(cut, turn))
-            yield Batch(step, self._floats(low), self._floats(high))
+            pictures = random.choice(len(chances), options.batch, p=chances)
+            yield (
+                step,
+                np.array(
+                    [(p, *random.integers(room[p]), random.integers(8)) for p in pictures], dtype=np.int64
+                ),
+            )
 
     def _cut(
         self, flat: NDArray[np.generic], picture: int, y: int, x: int, patch: int, scale: int
     ) -> NDArray[np.generic]:
-        height, width = self._sizes[picture] * scale
-        start = self._starts[picture] * scale * scale
-        shape = (self._channels, height, width)
-        plane = flat[start : start + self._channels * height * width].reshape(shape)
+        height, width = self.sizes[picture] * scale
+        start = self.starts[picture] * scale * scale
+        shape = (self.channels, height, width)
+        plane = flat[start : start + self.channels * height * width].reshape(shape)
         return plane[:, y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
 
     def _floats(self, patches: list[NDArray[np.generic]]) -> NDArray[np.float32]:
-        peak = 255.0 * (LUMA_STEPS if self._channels == 1 else 1)
-        return np.stack(patches).astype(np.float32) / np.float32(peak)
+        return np.stack(patches).astype(np.float32) / np.float32(self.peak)
 
 
 def prepare(

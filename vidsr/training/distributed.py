@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from vidsr.errors import TrainingError
 from vidsr.training.data import Batch
 from vidsr.training.recipe import Recipe
+from vidsr.training.resident import TensorBatch
 
 __all__ = ["Team", "joined_team", "launch"]
 
@@ -45,11 +46,13 @@ class Team:
         """Whether this process writes and reports."""
         return self.rank == 0
 
-    def share(self, batch: Batch) -> Batch:
-        """Return this process's part of a batch."""
-        if self.size == 1:
-            return batch
-        return Batch(batch.step, batch.low[self.rank :: self.size], batch.high[self.rank :: self.size])
+    def share(self, batch: Batch | TensorBatch) -> tuple[Tensor, Tensor]:
+        """Return this process's part of a batch, low and high, on its device."""
+        low, high = (
+            torch.as_tensor(x[self.rank :: self.size]).to(self.device, non_blocking=True)
+            for x in (batch.low, batch.high)
+        )
+        return low, high
 
     def spread(self, module: M) -> M | DistributedDataParallel:
         """Return the module with its gradients averaged over the team."""

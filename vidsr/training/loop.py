@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from vidsr.training.distributed import joined_team
 from vidsr.training.interrupt import held_back
 from vidsr.training.optim import learning_rate
 from vidsr.training.recipe import Recipe
+from vidsr.training.resident import ResidentStore, TensorBatch
 from vidsr.training.run import CHECKPOINT, Run
 from vidsr.training.validate import validate
 
@@ -85,7 +86,10 @@ def train(
         store = team.after_leader(lambda: prepare(recipe, root, cache, report=say))
         run = Run(recipe, folder, team)
         validation = None if recipe.data.validation is None else root / recipe.data.validation
-        source = store.batches(recipe.data, seed=recipe.run.seed, start=run.step, stop=stop)
+        cutter = store if team.device.type == "cpu" else ResidentStore(store, team.device)
+        source: Iterator[Batch | TensorBatch] = cutter.batches(
+            recipe.data, seed=recipe.run.seed, start=run.step, stop=stop
+        )
         with held_back() as check, Prefetch(source, _AHEAD, name="data") as batches:
             try:
                 _loop(run, batches, stop, validation, report, check)
@@ -98,7 +102,7 @@ def train(
 
 def _loop(
     run: Run,
-    batches: Prefetch[Batch],
+    batches: Prefetch[Batch | TensorBatch],
     stop: int,
     validation: Path | None,
     report: Callable[[Progress], None],

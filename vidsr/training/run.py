@@ -18,6 +18,7 @@ from vidsr.training.distributed import Team
 from vidsr.training.history import History
 from vidsr.training.optim import LOSSES, learning_rate, make_optimizer
 from vidsr.training.recipe import Recipe
+from vidsr.training.resident import TensorBatch
 
 __all__ = ["CHECKPOINT", "Run", "build", "load_averaged"]
 
@@ -86,13 +87,12 @@ class Run:
             objective = torch.compile(objective)
         self._objective = team.spread(objective)
 
-    def learn(self, batch: Batch) -> Tensor:
+    def learn(self, batch: Batch | TensorBatch) -> Tensor:
         """Do one step on this process's share of a batch; return its loss, detached."""
         options = self.recipe.optimizer
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(options, batch.step)
-        share = self.team.share(batch)
-        low, high = (self._on_device(torch.as_tensor(x)) for x in (share.low, share.high))
+        low, high = self.team.share(batch)
         self._optimizer.zero_grad(set_to_none=True)
         loss: Tensor = self._objective(low, high, self._taught(low))
         loss.backward()  # type: ignore[no-untyped-call]
@@ -144,9 +144,6 @@ class Run:
         torch.save(state, partial)
         os.replace(partial, self.folder / CHECKPOINT)
         self.history.draw()
-
-    def _on_device(self, pictures: Tensor) -> Tensor:
-        return pictures.to(self.team.device, non_blocking=True)
 
     def _taught(self, low: Tensor) -> Tensor:
         if self._teacher is None:
