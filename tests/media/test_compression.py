@@ -49,7 +49,7 @@ def test_bits_are_those_of_the_file(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4", "libx264", {"qp": "24", "g": "10"})
     with av.open(str(path)) as container:
         size = sum(p.size for p in container.demux(video=0))
-    assert measure_compression(path).bits_per_pixel == pytest.approx(size * 8 / (192 * 128 * 30), rel=0.25)
+    assert measure_compression(path).bits_per_pixel == pytest.approx(size * 8 / (192 * 128 * 30), rel=0.01)
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("mpeg2video", ".mpg"), ("mpeg4", ".mp4")])

@@ -28,7 +28,7 @@ def write_picture(root: Path, *, side: int = 200) -> None:
 
 
 def recipe_of(*, scale: int = 2, channels: int = 1, **video: Any) -> Recipe:
-    options = {"clips": 4, "frames": 4, "kept": 2, "side": SIDE, "soften": 0.0, "noise": 0.0, **video}
+    options = {"clips": 4, "frames": 4, "kept": 2, "side": SIDE, "softened": 0.0, "noise": 0.0, **video}
     return records.from_mapping(
         Recipe,
         {
@@ -91,7 +91,7 @@ def test_noise_and_blur_are_there_when_asked_for(tmp_path: Path) -> None:
     write_picture(tmp_path)
     clean, soft, noisy = (
         prepare(recipe_of(clips=12, uncoded=1.0, **options), tmp_path, tmp_path / "cache")
-        for options in ({}, {"soften": 2.0}, {"noise": 30.0})
+        for options in ({}, {"softened": 0.5, "soften": 2.0}, {"noise": 30.0})
     )
 
     def roughness(flat: np.ndarray) -> float:

@@ -90,7 +90,7 @@ def _glide(picture: Bytes, side: int, options: VideoOptions, random: Generator) 
         int(random.integers(max(0, -v * steps), length - side - max(0, v * steps) + 1))
         for v, length in zip(speed, (height, width), strict=True)
     ]
-    soft = random.uniform(0.2, options.soften) if options.soften > 0.2 and random.random() < 0.5 else 0.0
+    soft = random.uniform(0.2, max(0.2, options.soften)) if random.random() < options.softened else 0.0
     # Only what the window will see is blurred and converted, once for all frames.
     tops = [[start + v * k for k in range(options.frames)] for start, v in zip(starts, speed, strict=True)]
     y0, x0 = min(tops[0]), min(tops[1])

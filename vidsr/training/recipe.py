@@ -69,7 +69,7 @@ class VideoOptions:
     """Of a low-resolution frame in pixels."""
     motion: int = 6
     """Fastest pan, in high-resolution pixels a frame along each axis; every fourth clip stands still."""
-    crf: tuple[float, float] = (15.0, 36.0)
+    crf: tuple[float, float] = (15.0, 38.0)
     """Lowest and highest constant-quality value."""
     x265: float = 0.3
     """Share of the clips that x265 codes; x264 codes the others."""
@@ -78,9 +78,10 @@ class VideoOptions:
     presets: tuple[str, ...] = ("veryfast", "faster", "medium", "slow")
     gop: tuple[int, ...] = (12, 50, 250)
     """Frames between key frames at most."""
-    soften: float = 1.0
-    """Half of the clips are blurred first by a Gaussian of up to this standard deviation, in high-resolution
-    pixels: much video is less sharp than photographs."""
+    softened: float = 0.6
+    """Share of the clips that are blurred first: much video is less sharp than photographs."""
+    soften: float = 1.6
+    """Largest standard deviation of that Gaussian, in high-resolution pixels; the smallest is 0.2."""
     noise: float = 2.0
     """A sixth of the clips gets Gaussian noise of up to this standard deviation, in code values, on the
     low-resolution luma; what is aimed at stays without."""

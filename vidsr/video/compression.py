@@ -46,7 +46,7 @@ class Compression:
     """Mean over the pixels looked at, on H.264's scale; lower is better, below about 18 hardly visible.
     None: not known."""
     bits_per_pixel: float | None
-    """Coded bits of video a pixel and frame, of what was looked at."""
+    """Coded bits of video a pixel and frame."""
     source: str
     """Where `quantiser` comes from: "decoder", "encoder's note", "bits", "lossless" or "unknown"."""
 
@@ -88,7 +88,9 @@ def measure_compression(path: Path) -> Compression:
             if (value := _quantiser(frame)) is not None:
                 told.append(value)
             noted = noted if noted is not None else _note(frame)
-    rate = bits / pixels if pixels and bits else None
+        rate = _bits_per_pixel(stream)
+    if rate is None and pixels and bits:
+        rate = bits / pixels  # of what was looked at, which begins at key frames: too high by some
     if codec in _INTERMEDIATE:
         return Compression(codec, _INTERMEDIATE[codec], rate, "bits")
     if told:
@@ -99,6 +101,14 @@ def measure_compression(path: Path) -> Compression:
         guess = 26 - _QP_A_DOUBLING * log2(rate / _BITS_AT_26[codec])
         return Compression(codec, min(51.0, max(0.0, guess)), rate, "bits")
     return Compression(codec, None, rate, "unknown")
+
+
+def _bits_per_pixel(stream: Any) -> float | None:
+    """Return what the container says of the whole stream."""
+    frames, context = stream.average_rate, stream.codec_context
+    if not (stream.bit_rate and frames and context.width and context.height):
+        return None
+    return float(stream.bit_rate / frames / (context.width * context.height))
 
 
 def _looked_at(container: Any, stream: Any) -> Iterator[tuple[int, av.VideoFrame | None]]:
@@ -145,7 +155,7 @@ def _quantiser(frame: av.VideoFrame) -> float | None:
         # FFmpeg counts from the lowest, and each bit above 8 adds 6 below zero (ITU-T H.264, QpBdOffset).
         return mean - 6 * (frame.format.components[0].bits - 8)
     if kind == _MPEG2 and mean > 0:
-        # FFmpeg tells twice the scale, which is the step (ISO 13818-2, 7.4.2, weight 16; 14496-2, H.263's way).
+        # FFmpeg tells twice the scale, which is the step (ISO 13818-2, 7.4.2; H.263, 6.2.1).
         return 4 + 6 * log2(mean)
     if kind == _VP9:
         return 4 + 6 * log2(_vp9_step(mean))
