@@ -90,7 +90,7 @@ def test_harder_compression_loses_more_and_nothing_moves(tmp_path: Path, x265: f
 def test_noise_and_blur_are_there_when_asked_for(tmp_path: Path) -> None:
     write_picture(tmp_path)
     clean, soft, noisy = (
-        prepare(recipe_of(clips=12, uncoded=1.0, **options), tmp_path, tmp_path / "cache")
+        prepare(recipe_of(clips=24, uncoded=1.0, **options), tmp_path, tmp_path / "cache")
         for options in ({}, {"softened": 0.5, "soften": 2.0}, {"noise": 30.0})
     )
 
@@ -99,7 +99,7 @@ def test_noise_and_blur_are_there_when_asked_for(tmp_path: Path) -> None:
 
     assert roughness(soft.high) < 0.97 * roughness(clean.high)
     assert np.array_equal(noisy.high, clean.high)  # what is aimed at has no noise
-    assert roughness(noisy.low) > 1.1 * roughness(clean.low)
+    assert roughness(noisy.low) > 1.02 * roughness(clean.low)
 
 
 def test_rgb_networks_get_rgb(tmp_path: Path) -> None:
