@@ -40,9 +40,9 @@ def choose_model(
 ) -> Choice:
     """Return the model that brings a source to a target, and the way it does.
 
-    An id or a file is taken at any target. Of a network or a variant that name the one whose scale is the target's
-    is taken, or else the one whose scale is nearest to it as a ratio; of two that are equally near the larger, for
-    it loses less to come down than to go up.
+    An id or a file is taken at any target. Of a network's or variant's models the one whose scale is the
+    target's is taken, or else the one whose scale is nearest to it as a ratio; of two that are equally near
+    the larger, for less is lost on the way down than on the way up.
 
     Args:
         name: As for `find_model`.
@@ -61,7 +61,9 @@ def choose_model(
     if model is not None:
         reason = "as it was named"
     else:
-        scales = [s for s in scales_of(name, folders) if s > 1 or source == target]
+        scales = scales_of(name, folders)
+        if source != target:
+            scales = [s for s in scales if s > 1] or scales  # those of 1x only restore
         scale = _nearest(scales, source, target)
         model = find_model(name, scale, folders)
         reason = _reason(name, model, scales, label, equal=_equal(model, source, target))
@@ -85,13 +87,13 @@ def _reason(name: str, model: Model, scales: Sequence[int], label: str, *, equal
 
 
 def _nearest(scales: Sequence[int], source: _Size, target: _Size) -> int:
-    """Return the scale with the distance |log(scale / wanted)|; without any the one to complain about.
+    """Return the scale with the smallest |log(scale / wanted)|; without any the one to complain about.
 
     Wanted is the geometric mean of both axes' magnifications; squares are compared, which are rational.
     """
     area = Fraction(target[0] * target[1], source[0] * source[1])
     if not scales:
-        return max(1, round(sqrt(area)))
+        return 1 if source == target else max(2, round(sqrt(area)))
     return min(scales, key=lambda s: (max(s * s / area, area / (s * s)), -s))
 
 

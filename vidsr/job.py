@@ -34,7 +34,7 @@ class Job:
     model: str = "ecbsr"
     """A network, a model's id, or the path of an ONNX file."""
     scale: Fraction | int | None = None
-    """Magnification, such as 2 or 3/2; None: `DEFAULT_SCALE`, or what `size` comes to. A Fraction once made."""
+    """Magnification, such as 2 or 3/2; left out: `DEFAULT_SCALE`. Stays None only where `size` is given."""
     size: str | None = None
     """Instead of a scale: the result's size as it is shown, "1920x1080", "1920x" or "x1080" in pixels.
     The side that is left out keeps the picture's proportions."""
@@ -127,7 +127,7 @@ def parse_scale(text: str) -> Fraction:
         OptionsError: It is none of these.
     """
     # Fraction itself would also take "1e999999999", and all memory.
-    if re.fullmatch(r"\d{1,6}(\.\d{1,9})?|\d{1,6}/0*[1-9]\d{0,5}", text):
+    if re.fullmatch(r"\d{1,6}(\.\d{1,9})?|\d{1,6}/0*[1-9]\d{0,5}", text, re.ASCII):
         return Fraction(text)
     raise OptionsError(f"'{text}' is not a scale", hint="write 2, 1.5 or 3/2")
 
@@ -138,7 +138,7 @@ def parse_size(text: str) -> tuple[int | None, int | None]:
     Raises:
         OptionsError: It is none of these, or has no pixels.
     """
-    match = re.fullmatch(r"(\d{1,6})?x(\d{1,6})?", text.lower())
+    match = re.fullmatch(r"(\d{1,6})?x(\d{1,6})?", text.lower(), re.ASCII)
     if match is None or match.groups() == (None, None):
         raise OptionsError(f"'{text}' is not a size", hint="write 1920x1080, 1920x or x1080")
     width, height = (None if side is None else int(side) for side in match.groups())

@@ -55,8 +55,8 @@ def resolve_target(
 ) -> Target:
     """Return the size that a scale or a wanted size comes to for a source.
 
-    A whole scale multiplies both sides. Sides that another scale or the picture's proportions give are rounded
-    to the nearest multiple of `rounding`; sides that were named are taken as they are.
+    A whole scale multiplies both sides. Sides that another scale or the picture's proportions give are
+    rounded to the nearest multiple of `rounding`; sides that were named are taken as they are.
 
     Args:
         info: The source.
@@ -66,8 +66,8 @@ def resolve_target(
         coded: Across and down: what the encoder demands.
 
     Raises:
-        OptionsError: The result would be smaller than the source along a side, too large, or of a size that the
-            encoder cannot code.
+        OptionsError: The result would be smaller than the source along a side, too large, or of a size that
+            the encoder cannot code.
     """
     if size is None:
         factor = Fraction(1 if scale is None else scale)
@@ -113,9 +113,9 @@ def _sized(info: VideoInfo, size: str, rounding: tuple[int, int], coded: tuple[i
 
 
 def _rounded(side: Fraction, least: int, step: int) -> int:
-    """Return the multiple of `step` nearest to `side`, halves up, that is not below `least`."""
+    """Return the multiple of `step` nearest to `side`, halves up; not below `least` by rounding alone."""
     near = floor(side / step + Fraction(1, 2)) * step
-    return near if near >= least else near + step
+    return near + step if near < least <= side else near
 
 
 def _same_shape(info: VideoInfo, width: int, height: int, rounding: tuple[int, int]) -> bool:

@@ -94,8 +94,8 @@ def plan_corners(
     """Return four overlapping patches (2 x 2), one in each corner, whose sides are multiples of `multiple`.
 
     The adaptive cropping strategy of Hui, Gao, Yang, Wang, "Lightweight Image Super-Resolution with
-    Information Multi-distillation Network", ACM MM 2019: a network that takes only such sides runs on a frame of
-    any size without padding. Each patch keeps what is nearest to its own corner.
+    Information Multi-distillation Network", ACM MM 2019: a network that takes only such sides runs on a
+    frame of any size without padding. Each patch keeps what is nearest to its own corner.
 
     Args:
         width: Of the frame.

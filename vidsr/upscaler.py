@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import lcm
 from types import TracebackType
 from typing import Self, cast
 
@@ -65,7 +66,7 @@ class Upscaler:
             height: In luma pixels.
             backend: What runs the deployed graph.
             options: How frames are upscaled.
-            target: Width and height of the results, at least the source's; None: what the model's scale gives.
+            target: Width and height of the results, at least the source's; None: by the model's scale.
 
         Raises:
             ModelError: The model cannot be deployed for this format.
@@ -178,34 +179,30 @@ class Upscaler:
         if 0 < side < least:
             raise OptionsError(f"{spec.id} needs tiles of at least {least} pixels")
         plan = plan_tiles(width, height, side, halo=whole.halo, align=whole.align, least=least)
-        self._note_uncut(plan, side, whole)
+        pixels = self._layout
+        free = lcm(
+            1 << max(pixels.chroma_shift_x, pixels.chroma_shift_y),
+            spec.multiple if spec.input == "low" else 1,
+        )
+        self._note_uncut(plan, plan_tiles(width, height, side, halo=whole.halo, align=free, least=least))
         return plan
 
-    def _note_uncut(self, plan: TilePlan, side: int, whole: Deployed) -> None:
-        """Say so where the ratio of the sizes leaves no place to cut at."""
-        if self.size_out == (
-            self._size[0] * self._ratio[0].numerator,
-            self._size[1] * self._ratio[1].numerator,
-        ):
-            return  # a whole scale can be cut anywhere
-        free = plan_tiles(*self._padded, side, halo=whole.halo)
-        stuck = [
-            name
-            for name, given, wanted, length in zip(
-                ("wide", "high"),
-                (plan.width, plan.height),
-                (free.width, free.height),
-                self._size,
-                strict=True,
+    def _note_uncut(self, plan: TilePlan, free: TilePlan) -> None:
+        """Say so where the sizes' ratio leaves no place to cut at; `free` is what would be cut without."""
+        width, height = self._padded
+        uncut = [
+            word
+            for word, given, wanted, length in (
+                ("wide", plan.width, free.width, width),
+                ("high", plan.height, free.height, height),
             )
             if given == length > wanted
         ]
-        if stuck:
-            was, made = ("x".join(map(str, size)) for size in (self._size, self.size_out))
-            kept = (
-                "whole frames are used" if len(plan.tiles) == 1 else f"tiles are as {stuck[0]} as the frame"
-            )
-            self.notes.append(f"{was} to {made} leaves no pixel borders to cut tiles at: {kept}")
+        if uncut:
+            shape = f"tiles are as {uncut[0]} as the frame"
+            shape = "whole frames are used" if len(plan.tiles) == 1 else shape
+            sizes = " to ".join(f"{w}x{h}" for w, h in (self._size, self.size_out))
+            self.notes.append(f"{shape}: from {sizes} no cut would fall between whole pixels of both")
 
     def _in_words(self) -> str:
         plan = self.plan

@@ -81,9 +81,9 @@ def deploy(
     """Return the graph that upscales width x height frames of a format with a model.
 
     Luma networks get luma codes divided by the largest code; GBR is converted and brought to studio
-    range, in which they were trained. RGB networks get 0..1 by matrix and range. Where the network's scale is not
-    the target's, what it makes is resampled before it is rounded, and what it does not make goes from the
-    source's samples to the target's at once.
+    range, in which they were trained. RGB networks get 0..1 by matrix and range. Where the network's
+    scale is not the target's, what it makes is resampled before it is rounded, and what it does not make
+    goes from the source's samples to the target's at once.
 
     Args:
         model: The network.
@@ -91,8 +91,8 @@ def deploy(
         width: In luma pixels.
         height: In luma pixels.
         target: Width and height of the result; None: those that the model's scale gives.
-        corners: For a network with ``input = "target"``: adaptive cropping into four overlapping patches, instead
-            of padding to the network's multiple.
+        corners: For a network with ``input = "target"``: adaptive cropping into four overlapping
+            patches, instead of padding to the network's multiple.
 
     Raises:
         OptionsError: A size is not one of a picture.

@@ -1,7 +1,8 @@
 """Where the samples of a deployed graph's planes lie: which axis of which plane is resampled how.
 
-There are three lattices of luma samples, each spanning the same picture: the source's, that of what the network
-makes (`made`: source times the network's scale, or the target where the network works there), and the target's.
+There are three lattices of luma samples, each spanning the same picture: the source's, that of what the
+network makes (`made`: source times the network's scale, or the target where the network works there), and
+the target's.
 """
 
 from __future__ import annotations

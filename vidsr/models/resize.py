@@ -1,10 +1,10 @@
 """Resampling of planes to any size, exact to the siting, as gathers and element-wise nodes.
 
-Rows and columns are filtered in turn: the n-th tap of every output sample is fetched by one Gather, multiplied
-by the tap's weights and added up. That needs no small period (1366 -> 1920 has one of 683) and stays in f32
-behind a bf16 network, which MatMul does not: OpenVINO computes it in bf16, which costs 1 or 2 codes in a sixth
-to a third of all 8 bit samples. Measured on two cores, 1920x1080 f32 to 1440x810: 2.0 ms with 6 taps, 3.4 ms
-with 8, against 6.1 and 11.2 ms of MatMul in bf16 and 19 ms in f32; 2732x1536 to 1920x1080 takes 6.0 ms.
+Rows and columns are filtered in turn: the n-th tap of every output sample is fetched by one Gather,
+multiplied by the tap's weights and added up. That needs no small period (1366 -> 1920 has one of 683) and
+stays in f32 behind a bf16 network, which MatMul does not: OpenVINO computes it in bf16, and a sixth to a
+third of all 8 bit samples are then 1 or 2 codes off. Behind ECBSR-M4C16 in bf16 on two cores, 960x540 to
+1440x810: 25 ms a frame against 35 ms with MatMul and 18 ms without resampling.
 """
 
 from __future__ import annotations
