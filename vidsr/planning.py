@@ -11,7 +11,7 @@ from typing import Any
 
 from vidsr.backends import choose_backend
 from vidsr.backends.base import Backend, SessionOptions
-from vidsr.choice import Choice, choose_model
+from vidsr.choice import Choice, choose_model, way_to
 from vidsr.cores import usable_cores
 from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import Matrix, VideoInfo
@@ -173,14 +173,16 @@ def _decisions(
 ) -> dict[str, Any]:
     if settings is None:
         return {}
+    size = f"{target.width}x{target.height}"
     source = {"name": str(job.source)} if is_pattern(job.source) else source_identity(job.source)
     return {
         "vidsr": _own_version(),
         "source": source,
         "model": choice.model.spec.files["f32"].sha256,
         "model_range": choice.model.spec.value_range,
-        "target": f"{target.width}x{target.height}",
-        "way": choice.way,
+        "target": size,
+        # In pixels: "1.5x" and "960x" may be the same work.
+        "way": way_to(choice.model, (info.width, info.height), target.size, size),
         "runtime": dict(runtime),
         "tile": job.tile,
         "chroma": job.chroma,
@@ -235,6 +237,12 @@ def _warnings(
     info: VideoInfo, target: Target, settings: EncoderSettings | None, carry: CarryPlan | None
 ) -> tuple[str, ...]:
     found = [*target.notes, *(settings.notes if settings else ()), *(carry.notes if carry else ())]
+    if settings is not None and carry is not None and not settings.keeps_aspect_in(carry.container.form):
+        shape = settings.sample_aspect_ratio
+        found.append(
+            f"{settings.codec} in {carry.container.form} cannot be marked with its pixels' shape,"
+            f" {shape.numerator}:{shape.denominator}, and will look distorted; .mp4 can"
+        )
     if info.interlaced:
         found.append("the source is interlaced: its fields are upscaled as they are woven")
     if settings is not None and info.pixel_format.alpha and not settings.planes.alpha:

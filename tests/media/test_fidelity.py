@@ -100,6 +100,17 @@ def test_variable_frame_rate(tmp_path: Path, suffix: str, codec: str, time_base:
     assert_kept(before, describe(job.output), exact=suffix == ".mp4")
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_x265_of_fewer_frames_than_it_reorders(tmp_path: Path, frames: int) -> None:
+    """It then gives decoding times from memory that it never wrote: six runs of ten failed."""
+    source = make_clip(tmp_path / "in.mp4", times=frames, size=(64, 64))
+    for attempt in range(6):
+        job = vidsr.Job(
+            source=source, output=tmp_path / f"{attempt}.mp4", backend="nearest", codec="x265", verify="full"
+        )
+        assert vidsr.run(job).frames == frames
+
+
 @pytest.mark.parametrize("suffix", [".mov", ".mkv"])
 def test_prores(tmp_path: Path, suffix: str) -> None:
     source = make_clip(tmp_path / "in.mp4", times=9, sound=True, size=(64, 64), colors=(1, 1, 2, 2))

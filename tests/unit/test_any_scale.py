@@ -162,9 +162,8 @@ def test_bf16_leaves_the_codes_and_the_chroma_alone(
     if precision not in BACKEND.availability().precisions:
         pytest.skip("this CPU has no bf16")
     form = FrameFormat(PixelFormat.parse(name), chroma=chroma)  # type: ignore[arg-type]
-    form_kept = form.pixel_format
     model = repeating(tmp_path, 3 if name == "gbrp" else 1)
-    src = source(form_kept, 46, 30)
+    src = source(form.pixel_format, 46, 30)
     got = upscale(deploy(model, form, 46, 30, (69, 44)), src, precision)
     for plane, one, factor in zip(got, src, (1, 2, 2), strict=False):
         small = 1 if plane.shape == got[0].shape else factor
@@ -180,7 +179,7 @@ def test_bf16_leaves_the_codes_and_the_chroma_alone(
                 for m, t, step, o in zip(made.shape, plane.shape, steps, offsets, strict=True)
             ]
         down, across = (dense(axis) for axis in axes)
-        wanted = np.rint(np.clip(down @ made @ across.T, 0, form_kept.peak))
+        wanted = np.rint(np.clip(down @ made @ across.T, 0, form.pixel_format.peak))
         difference = np.abs(plane - wanted)
         assert difference.max() <= 1
         assert np.count_nonzero(difference) <= 2e-3 * difference.size
@@ -212,13 +211,10 @@ def test_filters_keep_flat_areas_and_their_mirror_image(source: int, target: int
 
 DIGESTS = {
     (1, 2, "yuv420p", "bicubic"): "8b9fd676083f6bb9ce79c79008123d79fd6ce35edbda24298aae999d5cda02dd",
-    (1, 2, "gbrp", "nearest"): "27ad94f98f073c6f1487732f64264390adb93a5d71b89c99d28e058d3e2e8a8d",
+    (1, 2, "yuv420p", "nearest"): "6de7e2d65d316d2d110618f3439966c9ce089b9bb23578540c8017c8820cfd1e",
     (1, 2, "yuva420p", "bicubic"): "d8ad0a9ddb4967c267055ba439e4d83acb46440c046e0ad853ffdfc3d9eaab9f",
     (1, 3, "yuv422p10", "bicubic"): "08c44fa7160e3b6314d0417764ae6eeb59236f7ee38dd191712ab0207dcf8161",
     (1, 3, "gray16", "bicubic"): "d27ac4115525adb5dbcff7e22a645b82bec54e29172738ce2f68784ab4c07224",
-    (3, 2, "yuv420p", "bicubic"): "be7b97ada2df96150015ec357e88170aed1e734ceb5c150886d002b5d13a8e92",
-    (3, 2, "yuv420p", "nearest"): "413e43bd3e8055cba9e1c0f391c4ddd109805f761742f0f7384305c389efb6c2",
-    (3, 2, "gbrp", "bicubic"): "79985f25257b006b640704bbbca78b39e725ddf8a97fc2579beac50a95b0f85e",
 }
 """As they were before there were other scales: a compiled engine is named after its graph."""
 
@@ -264,7 +260,16 @@ def test_whole_scales_have_the_graphs_they_had(tmp_path: Path, key: tuple[int, i
     form = FrameFormat(PixelFormat.parse(name), chroma=chroma)  # type: ignore[arg-type]
     plain = deploy(model, form, 37, 22)
     assert plain.digest == DIGESTS[key] == hashlib.sha256(plain.model_bytes).hexdigest()
-    assert deploy(model, form, 37, 22, (37 * scale, 22 * scale)) == plain
+
+
+@pytest.mark.parametrize("name", ["yuv420p", "yuva420p", "gbrp", "gray"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_target_that_is_the_networks_own_changes_nothing(nets: Nets, channels: int, name: str) -> None:
+    form = FrameFormat(PixelFormat.parse(name))
+    model = nets[channels, 2][1]
+    plain = deploy(model, form, 37, 22)
+    assert deploy(model, form, 37, 22, (74, 44)) == plain
+    assert deploy(model, form, 37, 22, (74, 45)).digest != plain.digest
 
 
 @pytest.mark.parametrize("target", [(15, 40), (40, 0), (1 << 21, 40)])

@@ -20,8 +20,6 @@ import numpy as np
 
 from vidsr.errors import ModelError
 from vidsr.models.graph import GraphWriter, Picture
-from vidsr.models.resize import KEYS, Axis, resize_plane
-from vidsr.tiling import plan_corners
 
 if TYPE_CHECKING:
     import onnx
@@ -84,82 +82,38 @@ def run_network(
     writer: GraphWriter,
     model: Model,
     channels: Sequence[Picture],
-    target: tuple[int, int],
     luma: LumaCodes | None = None,
-    *,
-    corners: bool = False,
+    weights: dict[str, str] | None = None,
 ) -> list[Picture]:
-    """Add the network and return its output channels, at `scale` times the size, or at the target's.
+    """Add the network and return its output channels, at `scale` times the size of what it takes.
 
     Args:
         writer: The graph.
         model: The network.
         channels: Its input, f32 0..1, one picture a channel.
-        target: Rows and columns of the result; a network with ``input = "target"`` works at that size.
         luma: Where the only channel is nothing but codes divided by the largest, those codes.
-        corners: Whether such a network gets four overlapping patches instead of a padded whole.
+        weights: Shared by all calls with it: see `GraphWriter.embed`.
     """
     spec, graph = model.spec, _modern(model).graph
-    if spec.input == "target":
-        return _at_target(writer, model, graph, channels, target, corners=corners)
-    height, width, scale = channels[0].height, channels[0].width, spec.scale
+    height, width = channels[0].height, channels[0].width
+    inner = spec.scale if spec.input == "low" else 1
     below = up_to(height, spec.multiple, spec.min_size) - height
     right = up_to(width, spec.multiple, spec.min_size) - width
-    size = (spec.channels, (height + below) * scale, (width + right) * scale)
-    tail = _find_tail(graph, spec.channels, scale)
+    size = (spec.channels, (height + below) * inner, (width + right) * inner)
+    tail = _find_tail(graph, spec.channels, inner)
     if tail is not None and luma is not None and (changed := _first_layer_on_codes(graph, tail, luma)):
         graph, channels = changed, luma.parts(writer)
     x = writer.pad(writer.join_channels(channels), 0, below, 0, right)
     feeds = {_input_name(graph): x.name}
     if tail is None:
-        whole = Picture(writer.embed(graph, feeds, graph.output[0].name), *size)
-        return writer.split_channels(writer.crop(whole, height * scale, width * scale))
-    features = writer.embed(graph, feeds, tail.features)
+        whole = Picture(writer.embed(graph, feeds, graph.output[0].name, weights), *size)
+        return writer.split_channels(writer.crop(whole, height * inner, width * inner))
+    features = writer.embed(graph, feeds, tail.features, weights)
     shuffled = writer.node("DepthToSpace", features, blocksize=tail.blocksize, mode=tail.mode)
-    detail = writer.crop(Picture(shuffled, *size), height * scale, width * scale)
-    repeated = [luma.repeated(writer, scale)] if luma else [writer.repeat(c, scale, scale) for c in channels]
+    detail = writer.crop(Picture(shuffled, *size), height * inner, width * inner)
+    repeated = [luma.repeated(writer, inner)] if luma else [writer.repeat(c, inner, inner) for c in channels]
     pairs = zip(writer.split_channels(detail), repeated, strict=True)
     return [writer.add(one, other) for one, other in pairs]
-
-
-def _at_target(
-    writer: GraphWriter,
-    model: Model,
-    graph: onnx.GraphProto,
-    channels: Sequence[Picture],
-    target: tuple[int, int],
-    *,
-    corners: bool,
-) -> list[Picture]:
-    """Bring the channels to the target by bicubic interpolation and let the network work on them there."""
-    spec = model.spec
-    ready = []
-    for channel in channels:
-        down = Axis.across(channel.height, target[0], KEYS)
-        across = Axis.across(channel.width, target[1], KEYS)
-        ready.append(resize_plane(writer, channel, down, across))
-    x = writer.join_channels(ready)
-    weights: dict[str, str] = {}  # the four patches share them
-
-    def run(part: Picture) -> Picture:
-        below = up_to(part.height, spec.multiple, spec.min_size) - part.height
-        right = up_to(part.width, spec.multiple, spec.min_size) - part.width
-        padded = writer.pad(part, 0, below, 0, right)
-        feeds = {_input_name(graph): padded.name}
-        name = writer.embed(graph, feeds, graph.output[0].name, weights)
-        return writer.crop(Picture(name, spec.channels, padded.height, padded.width), part.height, part.width)
-
-    if not corners:
-        return writer.split_channels(run(x))
-    plan = plan_corners(target[1], target[0], spec.multiple, least=spec.min_size)
-    rows: dict[int, list[Picture]] = {}
-    for tile in plan.tiles:
-        source, kept = tile.source, tile.kept
-        part = writer.window(x, 2, source.y, source.height)
-        made = run(writer.window(part, 3, source.x, source.width))
-        made = writer.window(made, 2, kept.y - source.y, kept.height)
-        rows.setdefault(kept.y, []).append(writer.window(made, 3, kept.x - source.x, kept.width))
-    return writer.split_channels(writer.join([writer.join(row, 3) for row in rows.values()], 2))
 
 
 def _modern(model: Model) -> onnx.ModelProto:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vidsr.color import code_scale, rgb_to_ycc, upsampling_phases
 from vidsr.frame import Matrix
+from vidsr.models.at_target import run_at_target
 from vidsr.models.graph import GraphWriter, Picture
 from vidsr.models.lattice import Lattice, Size
 from vidsr.models.network import LumaCodes, interchange_opset, run_network
@@ -134,8 +135,9 @@ class _Paths:
     # ---- shared ------------------------------------------------------------------------------------
 
     def _run(self, channels: _Planes, luma: LumaCodes | None = None) -> _Planes:
-        lattice = self.lattice
-        return run_network(self.writer, self.model, channels, lattice.target, luma, corners=self.corners)
+        if self.model.spec.input == "low":
+            return run_network(self.writer, self.model, channels, luma)
+        return run_at_target(self.writer, self.model, channels, self.lattice.target, corners=self.corners)
 
     def _settle(self, plane: Picture) -> Picture:
         """What the network made, f32, at the target's size."""

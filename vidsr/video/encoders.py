@@ -27,6 +27,7 @@ PICTURE_CODECS = {
 }
 # Those that store the shape of a pixel.
 _ASPECT_PICTURES = frozenset({"png", "mjpeg", "tiff"})
+_ASPECT_VIDEO = frozenset({"libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc"})
 # crf and preset that look transparent at a sensible speed, and the option each codec calls them by.
 _DEFAULTS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "18", "preset": "medium"},
@@ -80,6 +81,14 @@ class EncoderSettings:
     def planes(self) -> PixelFormat:
         """The planar layout in which frames are handed over; equal to `pixel_format` if that is planar."""
         return nearest_planar(self.pixel_format)
+
+    def keeps_aspect_in(self, form: str) -> bool:
+        """Tell whether a video in a container keeps the shape of its pixels.
+
+        PyAV gives Matroska's muxer no way to store it: there the encoder's own stream must say it.
+        """
+        known = self.sample_aspect_ratio not in (0, 1)
+        return not known or form not in ("matroska", "webm") or self.codec in _ASPECT_VIDEO
 
 
 def encoder_formats(codec: str) -> tuple[str, ...]:
