@@ -30,9 +30,10 @@ TARGETS = [
     ((30, 25), (72, 60)),
     ((21, 16), (40, 16)),
     ((16, 20), (45, 22)),
+    ((12, 9), (48, 36)),
     ((5, 3), (8, 4)),
 ]
-"""1.5x; the same of odd sides; 2.4x; one side as it was; across up and down at once; small."""
+"""1.5x; the same of odd sides; 2.4x; one side as it was; up and down at once; 4x; small."""
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,13 +28,13 @@ F32 = SessionOptions(precision="f32")
 RATIOS = ["1", "3/2", "4/3", "5/4", "2", "12/5", "5/2", "3"]
 
 
-def network(folder: object, channels: int) -> Model:
+def network(folder: Path, channels: int) -> Model:
     torch.manual_seed(3 + channels)
     plain = ECBSR(blocks=1, features=8, channels=channels).fold()
     with torch.no_grad():
         for i, kernel in enumerate(plain.kernels):
             kernel *= 1.5 if i < 2 else 0.5
-    return find_model(str(export_ecbsr(plain, folder / "n.onnx")), 2)  # type: ignore[operator]
+    return find_model(str(export_ecbsr(plain, folder / "n.onnx")), 2)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_nearest_in_tiles_is_the_whole_frame(
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", ["yuv420p", "yuv444p", "gray", "yuva420p", "gbrp"])
+@pytest.mark.parametrize("name", ["yuv420p", "yuv444p", "gray", "yuva420p", "gbrp", "yuv411p"])
 @pytest.mark.parametrize(
     ("size", "target", "tile"),
     [((96, 90), (144, 135), 40), ((100, 60), (240, 144), 48), ((160, 64), (200, 192), 50)],
@@ -126,6 +127,19 @@ def test_openvino_in_tiles_is_the_whole_frame(
         difference = np.abs(one.astype(int) - other.astype(int))
         assert difference.max() <= 1
         assert np.count_nonzero(difference) <= max(1, 1e-4 * difference.size)
+
+
+def test_where_chroma_reaches_further_than_the_network(tmp_path: Path) -> None:
+    """Four luma samples a chroma sample, behind a network that sees two."""
+    plain = ECBSR(blocks=0, features=4).fold()
+    model = find_model(str(export_ecbsr(plain, tmp_path / "n.onnx")), 2)
+    form = FrameFormat(PixelFormat.parse("yuv411p"))
+    src = source(form.pixel_format, 96, 16)
+    whole, _ = upscale(model, form, src, (384, 64), backend="openvino")
+    tiled, upscaler = upscale(model, form, src, (384, 64), backend="openvino", tile="24")
+    assert len(upscaler.plan.tiles) > 1
+    for one, other in zip(tiled, whole, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @settings(max_examples=300, deadline=None)

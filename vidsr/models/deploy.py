@@ -111,7 +111,7 @@ def deploy(
         raise OptionsError(f"a picture of {width}x{height} cannot become {out_width}x{out_height}")
     lattice = Lattice.of(spec, frame_format, (height, width), (out_height, out_width))
     data = write_planes(model, lattice, corners=corners)
-    if spec.input == "low" and own == (out_width, out_height):
+    if lattice.own_scale is not None:
         halo, side = _context(model, frame_format)
         align = (side, side)
     else:

@@ -37,18 +37,16 @@ class Lattice:
     source: Size
     made: Size
     target: Size
+    own_scale: int | None
+    """The network's, where it leads to the target; everything is then interleaved from phases."""
 
     @classmethod
     def of(cls, spec: ModelSpec, form: FrameFormat, source: Size, target: Size) -> Lattice:
         """Return the lattices of a model that brings `source` to `target`."""
-        made = (source[0] * spec.scale, source[1] * spec.scale) if spec.input == "low" else target
-        return cls(form, source, made, target)
-
-    @property
-    def whole_scale(self) -> int | None:
-        """The magnification, if it is a whole number and the same on both axes."""
-        scale = self.target[0] // self.source[0]
-        return scale if self.target == (self.source[0] * scale, self.source[1] * scale) else None
+        if spec.input == "target":
+            return cls(form, source, target, target, None)
+        made = (source[0] * spec.scale, source[1] * spec.scale)
+        return cls(form, source, made, target, spec.scale if made == target else None)
 
     @property
     def factors(self) -> tuple[int, int]:

@@ -145,7 +145,7 @@ class _Paths:
 
     def _enlarge_codes(self, codes: Picture, shape: Size, offsets: tuple[float, float]) -> Picture:
         """An integer plane at the target's size, by the filter; its first sample lies at the offsets."""
-        scale = self.lattice.whole_scale
+        scale = self.lattice.own_scale
         if self.format.chroma == "nearest":
             return self._repeated(codes, shape)
         if scale is None:
@@ -156,7 +156,7 @@ class _Paths:
 
     def _enlarge(self, plane: Picture) -> Picture:
         """A full-size f32 plane at the target's size, by the filter."""
-        scale = self.lattice.whole_scale
+        scale = self.lattice.own_scale
         if self.format.chroma == "nearest":
             return self._repeated(plane, self.lattice.target)
         if scale is None:
@@ -168,8 +168,8 @@ class _Paths:
     def _repeated(self, plane: Picture, shape: Size) -> Picture:
         """A plane at the target's size, each sample taken from the nearest."""
         lattice = self.lattice
-        if lattice.whole_scale is not None:
-            return self.writer.repeat(plane, lattice.whole_scale, lattice.whole_scale)
+        if lattice.own_scale is not None:
+            return self.writer.repeat(plane, lattice.own_scale, lattice.own_scale)
         rows, columns = (
             nearest_indices(have, wanted, source, target)
             for have, wanted, source, target in zip(
