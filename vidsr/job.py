@@ -32,7 +32,7 @@ class Job:
     output: Path | None = None
     """None: beside the source, named after it and the scale. `NULL_OUTPUT`: nowhere."""
     model: str = "ecbsr"
-    """A network, a model's id, or the path of an ONNX file."""
+    """A network, a variant or an id of a model, or the path of an ONNX file; see `vidsr.choice`."""
     scale: Fraction | int | None = None
     """Magnification, such as 2 or 3/2; left out: `DEFAULT_SCALE`. Stays None only where `size` is given."""
     size: str | None = None
@@ -47,7 +47,8 @@ class Job:
     threads: int = 0
     """CPU threads for inference; 0: all cores."""
     tile: str = "auto"
-    """Side of a tile in source pixels; "0": whole frames; "auto": tiles only where memory asks for them."""
+    """Side of a tile in source pixels; "0": whole frames; "auto": tiles only where memory asks for them, and
+    four overlapping patches for a network that works at the target's size."""
     chroma: Literal["bicubic", "nearest"] = "bicubic"
     """How the planes that the network does not make are enlarged."""
 

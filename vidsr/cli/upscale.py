@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsr.errors import OptionsError
-from vidsr.job import Job, parse_scale, parse_time
+from vidsr.job import DEFAULT_SCALE, Job, parse_scale, parse_time
 
 if TYPE_CHECKING:
     from vidsr.pipeline import Progress
@@ -46,12 +46,15 @@ def upscale(
     scale: Annotated[
         str | None,
         typer.Option(
-            "-s", "--scale", help="How many times larger: 2, 1.5, 3/2. Default: 2.", rich_help_panel=_MODEL
+            "-s",
+            "--scale",
+            help=f"How many times larger: 2, 1.5, 3/2. Default: {DEFAULT_SCALE}.",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="Instead of --scale: 1920x1080, 1920x or x1080.", rich_help_panel=_MODEL),
+        typer.Option(help="Instead of --scale, as it is shown: 1920x1080, 1920x or x1080.", rich_help_panel=_MODEL),
     ] = None,
     model_range: Annotated[
         int | None,
