@@ -105,7 +105,7 @@ def way_to(model: Model, source: _Size, target: _Size, label: str) -> str:
     """Return in words how a model gets from a source's size to a target's."""
     spec = model.spec
     if spec.input == "target":
-        return f"network that works at {label} itself (bicubic before it)"
+        return f"bicubic up to {label}, then a network that works at that size"
     network = f"{spec.scale}x network"
     if _equal(model, source, target):
         return network

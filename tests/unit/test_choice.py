@@ -104,7 +104,7 @@ def test_networks_that_work_at_the_target_are_taken_only_when_named(engines: Pat
             model, reason, way = chosen(engines, name, scale)
             assert model == found
             assert reason == ("as it was named" if name == found else f"'{name}' works at any size")
-            assert way == f"network that works at {scale}x itself (bicubic before it)"
+            assert way == f"bicubic up to {scale}x, then a network that works at that size"
     for scale in ("1.5", "2", "7"):
         assert chosen(engines, "ecbsr", scale)[0].startswith(("2x-ecbsr-m1c4", "4x-ecbsr-m1c4"))
 

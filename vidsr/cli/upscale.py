@@ -54,7 +54,9 @@ def upscale(
     ] = None,
     size: Annotated[
         str | None,
-        typer.Option(help="Instead of --scale, as it is shown: 1920x1080, 1920x or x1080.", rich_help_panel=_MODEL),
+        typer.Option(
+            help="Instead of --scale, as it is shown: 1920x1080, 1920x or x1080.", rich_help_panel=_MODEL
+        ),
     ] = None,
     model_range: Annotated[
         int | None,
