@@ -6,22 +6,39 @@
 Values are 0..1 in and out: code values divided by the largest code, for luma as for RGB. The
 published luma networks work on 0..255; as every layer but PReLU is linear and PReLU commutes with a
 positive factor, theirs equal ours with all biases divided by 255.
+
+The same topology can be trained with other re-parameterised blocks in ECB's place (`BLOCKS`). All of
+them fold to the same network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from math import isqrt
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidsr.errors import WeightsError
+from vidsr.networks.block import Block, Plain
 from vidsr.networks.ecb import ECB
+from vidsr.networks.normalised import ACB, DBB, RepVGG
 
-__all__ = ["ECBSR", "PlainECBSR"]
+__all__ = ["BLOCKS", "ECBSR", "PlainECBSR"]
+
+_NORMALISED: dict[str, type[ACB | DBB | RepVGG]] = {"repvgg": RepVGG, "acb": ACB, "dbb": DBB}
+
+BLOCKS = ("ecb", "plain", *_NORMALISED)
+"""What ECBSR can be trained with."""
+
+# The last block's output is what is added to the upsampled input. Normalised to a spread of 1, it would
+# drown a picture of 0..1, and training would spend its first thousand steps on quietening it.
+# A residual network begins best as its skip alone: Goyal et al., "Accurate, Large Minibatch SGD", 2017.
+_LAST_GAIN = 0.0
 
 
 class ECBSR(nn.Module):
@@ -36,30 +53,37 @@ class ECBSR(nn.Module):
         features: int = 16,
         depth_multiplier: float = 2.0,
         identity: bool = False,
+        block: str = "ecb",
     ) -> None:
         """Draw the weights of ECBSR-M<blocks>C<features>.
 
         Args:
             scale: Magnification, 2 or more.
             channels: 1 for luma, 3 for RGB.
-            blocks: ECBs between the first and the last.
+            blocks: Blocks between the first and the last.
             features: Channels between the layers.
-            depth_multiplier: See `ECB`.
-            identity: Whether the inner blocks add their input.
+            depth_multiplier: See `ECB`; it alone has it.
+            identity: Whether the inner blocks add their input; for `ECB` alone.
+            block: One of `BLOCKS`.
         """
         super().__init__()
         self.scale = scale
         self.channels = channels
         ends = [channels, *[features] * (blocks + 1), channels * scale * scale]
-        self.body = nn.ModuleList(
-            ECB(
-                inner,
-                out,
-                depth_multiplier=depth_multiplier,
-                identity=identity and inner == out == features,
-            )
-            for inner, out in pairwise(ends)
-        )
+        if block not in BLOCKS:
+            raise ValueError(f"block must be one of {', '.join(BLOCKS)}, not {block!r}")
+        if block != "ecb" and (identity or depth_multiplier != 2.0):
+            raise ValueError(f"identity and depth_multiplier are options of ecb, not of {block}")
+        self.body = nn.ModuleList()
+        for i, (inner, out) in enumerate(pairwise(ends)):
+            if block == "ecb":
+                adds = identity and inner == out == features
+                self.body.append(ECB(inner, out, depth_multiplier=depth_multiplier, identity=adds))
+            elif block == "plain":
+                self.body.append(Plain(inner, out))
+            else:
+                gain = _LAST_GAIN if i > blocks else 1.0
+                self.body.append(_NORMALISED[block](inner, out, gain=gain))
         self.slopes = nn.ParameterList(nn.Parameter(torch.full((features,), 0.25)) for _ in range(blocks + 1))
 
     def fold(self) -> PlainECBSR:
@@ -73,20 +97,15 @@ class ECBSR(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale x through the folded kernels; this is what training runs."""
-        folded = [block.fold() for block in self._blocks()]
-        return _run(x, folded, list(self.slopes), self.scale)
+        """Upscale x through the folded kernels; in training mode through the branches where blocks need it."""
+        return _run(x, self._blocks(), self.slopes, self.scale)
 
     def forward_branches(self, x: Tensor) -> Tensor:
-        """Upscale x through all branches: slower, and equal."""
-        y = x
-        for block, slope in zip(self._blocks(), self.slopes, strict=False):
-            y = F.prelu(block.forward_branches(y), slope)
-        y = self._blocks()[-1].forward_branches(y)
-        return F.pixel_shuffle(y + x.repeat_interleave(self.scale**2, dim=1), self.scale)
+        """Upscale x through all branches: slower, and equal in eval mode."""
+        return _run(x, [block.forward_branches for block in self._blocks()], self.slopes, self.scale)
 
-    def _blocks(self) -> list[ECB]:
-        return [block for block in self.body if isinstance(block, ECB)]
+    def _blocks(self) -> list[Block]:
+        return [cast(Block, block) for block in self.body]
 
 
 class PlainECBSR(nn.Module):
@@ -122,15 +141,18 @@ class PlainECBSR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale x [N, channels, H, W] to [N, channels, H * scale, W * scale]."""
-        layers = list(zip(self.kernels, self.biases, strict=True))
-        return _run(x, layers, list(self.slopes), self.scale)
+        pairs = zip(self.kernels, self.biases, strict=True)
+        layers = [partial(F.conv2d, weight=kernel, bias=bias, padding=1) for kernel, bias in pairs]
+        return _run(x, layers, self.slopes, self.scale)
 
 
-def _run(x: Tensor, layers: list[tuple[Tensor, Tensor]], slopes: list[Tensor], scale: int) -> Tensor:
+def _run(
+    x: Tensor, layers: Sequence[Callable[[Tensor], Tensor]], slopes: Iterable[Tensor], scale: int
+) -> Tensor:
     y = x
-    for (kernel, bias), slope in zip(layers, slopes, strict=False):
-        y = F.prelu(F.conv2d(y, kernel, bias, padding=1), slope)
-    y = F.conv2d(y, *layers[-1], padding=1)
+    for layer, slope in zip(layers, slopes, strict=False):
+        y = F.prelu(layer(y), slope)
+    y = layers[-1](y)
     # Nearest-neighbour skip, added before the shuffle while the channels still lie side by side.
     return F.pixel_shuffle(y + x.repeat_interleave(scale * scale, dim=1), scale)
 
