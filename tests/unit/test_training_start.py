@@ -12,8 +12,9 @@ from vidsr import records
 from vidsr.errors import TrainingError
 from vidsr.locks import lock_folder
 from vidsr.training.data import prepare
-from vidsr.training.loop import load_averaged, train
+from vidsr.training.loop import train
 from vidsr.training.recipe import Recipe
+from vidsr.training.run import load_averaged
 
 
 def write_pictures(root: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vidsr import records
 from vidsr.errors import TrainingError
-from vidsr.evaluation.bicubic import crop_to_multiple, downscale
-from vidsr.evaluation.metrics import luma_bt601
-from vidsr.training.recipe import DataOptions, Recipe, Source
-from vidsr.video.still import find_pictures, read_picture
+from vidsr.locks import lock_folder
+from vidsr.training.clips import fill_with_clips
+from vidsr.training.pictures import LUMA_STEPS, fill_with_pictures
+from vidsr.training.recipe import DataOptions, Recipe
+from vidsr.video.still import find_pictures
 
 __all__ = ["Batch", "PatchStore", "prepare"]
-
-_LUMA_STEPS = 256  # luma is kept as fixed point, 1/256 of a code value
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class PatchStore:
         return plane[:, y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
 
     def _floats(self, patches: list[NDArray[np.generic]]) -> NDArray[np.float32]:
-        peak = 255.0 * (_LUMA_STEPS if self._channels == 1 else 1)
+        peak = 255.0 * (LUMA_STEPS if self._channels == 1 else 1)
         return np.stack(patches).astype(np.float32) / np.float32(peak)
 
 
@@ -112,63 +111,19 @@ def prepare(
     files = [
         (path, source) for source in recipe.data.sources for path in find_pictures([root / source.folder])
     ]
+    how: list[object] = [recipe.model.scale, recipe.model.channels, recipe.data.degradation]
+    if recipe.data.degradation == "video":
+        how.append(records.to_mapping(recipe.data.video))
     key = json.dumps(
-        [recipe.model.scale, recipe.model.channels, recipe.data.degradation]
-        + [[str(p.relative_to(root)), p.stat().st_size, s.halve, s.soften] for p, s in files]
+        [*how, *([str(p.relative_to(root)), p.stat().st_size, s.halve, s.soften] for p, s in files)]
     )
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
-    if not (folder / "index.json").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        _fill(folder, recipe, files, report)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder, wait=True):  # another run may be filling it
+        if not (folder / "index.json").exists():
+            fill = fill_with_clips if recipe.data.degradation == "video" else fill_with_pictures
+            fill(folder, recipe, files, report)
     return PatchStore(folder)
-
-
-def _fill(
-    folder: Path, recipe: Recipe, files: list[tuple[Path, Source]], report: Callable[[str], None]
-) -> None:
-    scale, channels = recipe.model.scale, recipe.model.channels
-    sizes, lows, highs = [], [], []
-    for number, (path, source) in enumerate(files, 1):
-        high = read_picture(path)
-        if source.halve:
-            high = downscale(crop_to_multiple(high, 2), 2)
-        if source.soften:
-            high = _softened(high, source.soften)
-        high = crop_to_multiple(high, scale)
-        low = downscale(high, scale)
-        sizes.append(low.shape[:2])
-        lows.append(_stored(low, channels).ravel())
-        highs.append(_stored(high, channels).ravel())
-        report(f"preparing pictures: {number}/{len(files)}")
-    for name, parts in (("low", lows), ("high", highs)):
-        partial = folder / f"{name}.partial.npy"
-        np.save(partial, np.concatenate(parts))
-        os.replace(partial, folder / f"{name}.npy")
-    index = {"channels": channels, "scale": scale, "sizes": sizes}
-    partial = folder / "index.partial"
-    partial.write_text(json.dumps(index), encoding="utf-8")
-    os.replace(partial, folder / "index.json")
-
-
-def _softened(picture: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:
-    """Blur picture [H, W, 3] with a Gaussian of `sigma` pixels, the border repeated."""
-    reach = int(np.ceil(3 * sigma))
-    window = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma * sigma))
-    window /= window.sum()
-    total = picture.astype(np.float64)
-    for axis in (0, 1):
-        widths = [(reach, reach) if a == axis else (0, 0) for a in range(3)]
-        padded = np.pad(total, widths, mode="edge")
-        length = total.shape[axis]
-        parts = (w * padded.take(range(i, i + length), axis) for i, w in enumerate(window))
-        total = np.sum(list(parts), axis=0)
-    return np.floor(total + 0.5).astype(np.uint8)
-
-
-def _stored(rgb: NDArray[np.uint8], channels: int) -> NDArray[np.generic]:
-    if channels == 3:
-        return np.ascontiguousarray(rgb.transpose(2, 0, 1))
-    return np.rint(luma_bt601(rgb) * _LUMA_STEPS).astype(np.uint16)
 
 
 def _turned(patch: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
