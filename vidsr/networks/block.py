@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Block", "Plain", "conv_parameters", "running_state"]
+__all__ = ["Block", "Plain", "averaged_state", "conv_parameters"]
 
 
 class Block(nn.Module, ABC):
@@ -47,6 +47,10 @@ class Block(nn.Module, ABC):
         """Run every branch on x [N, in, H, W] and sum: the definition that `fold` must equal in eval mode."""
 
     @abstractmethod
+    def silence(self) -> None:
+        """Set the last weights to zero, and with them the output (but for an added input)."""
+
+    @abstractmethod
     def _fold(self) -> tuple[Tensor, Tensor]:
         """Return what `fold` returns; autocast is off."""
 
@@ -63,6 +67,12 @@ class Plain(Block):
         """Run the only branch there is."""
         return F.conv2d(x, self.conv_weight, self.conv_bias, padding=1)
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Make the output zero."""
+        self.conv_weight.zero_()
+        self.conv_bias.zero_()
+
     def _fold(self) -> tuple[Tensor, Tensor]:
         return self.conv_weight, self.conv_bias
 
@@ -75,17 +85,12 @@ def conv_parameters(out: int, inner: int, size: int) -> tuple[nn.Parameter, nn.P
     return nn.Parameter(weight), nn.Parameter(torch.empty(out).uniform_(-bound, bound))
 
 
-def running_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return by name what `network` gathers while it is trained and needs afterwards, besides parameters.
+def averaged_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return by name what an average of `network` over its training has to cover.
 
-    These are the running means and variances of batch normalisation; no network without it has any. They
-    are the very tensors, not copies. Whoever averages the weights of a run must average these as well, by the
-    same rule: the statistics of the last few batches, seen by the last weights, are not
-    those of the averaged weights.
+    These are the parameters and, with batch normalisation, the running means and variances: the statistics
+    of the last few batches, seen by the last weights, are not those of the averaged weights. They
+    are the very tensors, not copies.
     """
     state = network.state_dict(keep_vars=True)
-    return {
-        name: value
-        for name, value in state.items()
-        if not isinstance(value, nn.Parameter) and value.is_floating_point()
-    }
+    return {name: value for name, value in state.items() if value.is_floating_point()}

@@ -90,6 +90,13 @@ class ECB(Block):
             out = out + F.conv2d(y, mask, self.edge_offset[name], groups=len(mask))
         return out + x if self.identity else out
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Make the output zero (or the input, with the identity) by the last weights of each branch."""
+        last = [self.conv_weight, self.conv_bias, self.squeeze_weight, self.squeeze_bias]
+        for weight in [*last, *self.edge_scale.values(), *self.edge_offset.values()]:
+            weight.zero_()
+
     def _edge_kernel(self, name: str) -> Tensor:
         """Return the scaled mask, [out, 1, 3, 3]."""
         mask: Tensor = getattr(self, f"mask_{name}")

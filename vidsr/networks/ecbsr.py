@@ -30,15 +30,15 @@ from vidsr.networks.normalised import ACB, DBB, RepVGG
 
 __all__ = ["BLOCKS", "ECBSR", "PlainECBSR"]
 
-_NORMALISED: dict[str, type[ACB | DBB | RepVGG]] = {"repvgg": RepVGG, "acb": ACB, "dbb": DBB}
+_OTHERS: dict[str, type[Plain | RepVGG | ACB | DBB]] = {
+    "plain": Plain,
+    "repvgg": RepVGG,
+    "acb": ACB,
+    "dbb": DBB,
+}
 
-BLOCKS = ("ecb", "plain", *_NORMALISED)
-"""What ECBSR can be trained with."""
-
-# The last block's output is what is added to the upsampled input. Normalised to a spread of 1, it would
-# drown a picture of 0..1, and training would spend its first thousand steps on quietening it.
-# A residual network begins best as its skip alone: Goyal et al., "Accurate, Large Minibatch SGD", 2017.
-_LAST_GAIN = 0.0
+BLOCKS: dict[str, type[Block]] = {"ecb": ECB, **_OTHERS}
+"""What ECBSR can be trained with, by the name that recipes use."""
 
 
 class ECBSR(nn.Module):
@@ -54,6 +54,7 @@ class ECBSR(nn.Module):
         depth_multiplier: float = 2.0,
         identity: bool = False,
         block: str = "ecb",
+        quiet: bool = False,
     ) -> None:
         """Draw the weights of ECBSR-M<blocks>C<features>.
 
@@ -65,6 +66,10 @@ class ECBSR(nn.Module):
             depth_multiplier: See `ECB`; it alone has it.
             identity: Whether the inner blocks add their input; for `ECB` alone.
             block: One of `BLOCKS`.
+            quiet: Begin as the upsampled input alone: the last block's output is zero at first. Advised
+                for blocks with batch normalisation, whose output, of a spread of 1 or more, would drown a
+                picture of 0..1 until training has quietened it. After P. Goyal et al., "Accurate,
+                Large Minibatch SGD", 2017, section 5.1.
         """
         super().__init__()
         self.scale = scale
@@ -75,15 +80,14 @@ class ECBSR(nn.Module):
         if block != "ecb" and (identity or depth_multiplier != 2.0):
             raise ValueError(f"identity and depth_multiplier are options of ecb, not of {block}")
         self.body = nn.ModuleList()
-        for i, (inner, out) in enumerate(pairwise(ends)):
+        for inner, out in pairwise(ends):
             if block == "ecb":
                 adds = identity and inner == out == features
                 self.body.append(ECB(inner, out, depth_multiplier=depth_multiplier, identity=adds))
-            elif block == "plain":
-                self.body.append(Plain(inner, out))
             else:
-                gain = _LAST_GAIN if i > blocks else 1.0
-                self.body.append(_NORMALISED[block](inner, out, gain=gain))
+                self.body.append(_OTHERS[block](inner, out))
+        if quiet:
+            self._blocks()[-1].silence()
         self.slopes = nn.ParameterList(nn.Parameter(torch.full((features,), 0.25)) for _ in range(blocks + 1))
 
     def fold(self) -> PlainECBSR:
@@ -97,7 +101,7 @@ class ECBSR(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale x through the folded kernels; in training mode through the branches where blocks need it."""
+        """Upscale x through the folded kernels, or in training through the branches where it must."""
         return _run(x, self._blocks(), self.slopes, self.scale)
 
     def forward_branches(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ ones differ. These blocks are here to be compared with ECB.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import cast
 
 import torch
@@ -26,6 +27,17 @@ class Normalised(Block):
 
     uses_batch_statistics = True
 
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Make the output zero by the factors of each branch's last normalisation."""
+        for norm in self._last_norms():
+            norm.weight.zero_()
+            norm.bias.zero_()
+
+    @abstractmethod
+    def _last_norms(self) -> list[nn.BatchNorm2d]:
+        """Return the normalisations that the branches end in."""
+
 
 class RepVGG(Normalised):
     """3x3 | 1x1 | identity where as many channels come as go, each with batch normalisation.
@@ -34,27 +46,33 @@ class RepVGG(Normalised):
     CVPR 2021.
     """
 
-    def __init__(self, inner: int, out: int, *, gain: float = 1.0) -> None:
-        """Draw the weights from `inner` to `out` channels; `gain`: the normalisations' first factor."""
+    def __init__(self, inner: int, out: int) -> None:
+        """Draw the weights from `inner` to `out` channels."""
         super().__init__()
-        self.conv3, self.norm3 = _conv(inner, out, 3, 3), _norm(out, gain)
-        self.conv1, self.norm1 = _conv(inner, out, 1, 1), _norm(out, gain)
-        self.norm_identity = _norm(out, gain) if inner == out else None
+        self.conv3, self.norm3 = _conv(inner, out, 3, 3), nn.BatchNorm2d(out)
+        self.conv1, self.norm1 = _conv(inner, out, 1, 1), nn.BatchNorm2d(out)
+        self.norm_identity = nn.BatchNorm2d(out) if inner == out else None
 
     def forward_branches(self, x: Tensor) -> Tensor:
         """Run every branch and sum."""
-        total: Tensor = self.norm3(self.conv3(x)) + self.norm1(self.conv1(x))
-        return total if self.norm_identity is None else total + self.norm_identity(x)
+        parts = [self.norm3(self.conv3(x)), self.norm1(self.conv1(x))]
+        if self.norm_identity is not None:
+            parts.append(self.norm_identity(x))
+        return _total(parts)
+
+    def _last_norms(self) -> list[nn.BatchNorm2d]:
+        always = [self.norm3, self.norm1]
+        return always if self.norm_identity is None else [*always, self.norm_identity]
 
     def _fold(self) -> tuple[Tensor, Tensor]:
-        kernel3, bias3 = _through(self.norm3, self.conv3.weight)
-        kernel1, bias1 = _through(self.norm1, _to_3x3(self.conv1.weight))
-        kernel, bias = kernel3 + kernel1, bias3 + bias1
+        parts = [
+            _through(self.norm3, self.conv3.weight),
+            _through(self.norm1, _to_3x3(self.conv1.weight)),
+        ]
         if self.norm_identity is not None:
             unit = nn.init.dirac_(torch.empty_like(self.conv3.weight))
-            kernel0, bias0 = _through(self.norm_identity, unit)
-            kernel, bias = kernel + kernel0, bias + bias0
-        return kernel, bias
+            parts.append(_through(self.norm_identity, unit))
+        return _total([kernel for kernel, _ in parts]), _total([bias for _, bias in parts])
 
 
 class ACB(Normalised):
@@ -64,17 +82,20 @@ class ACB(Normalised):
     Asymmetric Convolution Blocks", ICCV 2019.
     """
 
-    def __init__(self, inner: int, out: int, *, gain: float = 1.0) -> None:
-        """Draw the weights from `inner` to `out` channels; `gain`: the normalisations' first factor."""
+    def __init__(self, inner: int, out: int) -> None:
+        """Draw the weights from `inner` to `out` channels."""
         super().__init__()
-        self.square, self.square_norm = _conv(inner, out, 3, 3), _norm(out, gain)
-        self.wide, self.wide_norm = _conv(inner, out, 1, 3), _norm(out, gain)
-        self.tall, self.tall_norm = _conv(inner, out, 3, 1), _norm(out, gain)
+        self.square, self.square_norm = _conv(inner, out, 3, 3), nn.BatchNorm2d(out)
+        self.wide, self.wide_norm = _conv(inner, out, 1, 3), nn.BatchNorm2d(out)
+        self.tall, self.tall_norm = _conv(inner, out, 3, 1), nn.BatchNorm2d(out)
 
     def forward_branches(self, x: Tensor) -> Tensor:
         """Run every branch and sum."""
-        total: Tensor = self.square_norm(self.square(x))
-        return total + self.wide_norm(self.wide(x)) + self.tall_norm(self.tall(x))
+        wide, tall = self.wide_norm(self.wide(x)), self.tall_norm(self.tall(x))
+        return _total([self.square_norm(self.square(x)), wide, tall])
+
+    def _last_norms(self) -> list[nn.BatchNorm2d]:
+        return [self.square_norm, self.wide_norm, self.tall_norm]
 
     def _fold(self) -> tuple[Tensor, Tensor]:
         kernel, bias = _through(self.square_norm, self.square.weight)
@@ -96,30 +117,32 @@ class DBB(Normalised):
     while training, when the inside is normalised with the batch's.
     """
 
-    def __init__(self, inner: int, out: int, *, gain: float = 1.0) -> None:
-        """Draw the weights from `inner` to `out` channels.
-
-        Args:
-            inner: Input channels.
-            out: Output channels.
-            gain: First factor of each branch's last normalisation.
-        """
+    def __init__(self, inner: int, out: int) -> None:
+        """Draw the weights from `inner` to `out` channels."""
         super().__init__()
-        self.conv3, self.norm3 = _conv(inner, out, 3, 3), _norm(out, gain)
-        self.conv1, self.norm1 = _conv(inner, out, 1, 1), _norm(out, gain)
-        self.enter, self.enter_norm = _conv(inner, inner, 1, 1), _norm(inner)
+        self.conv3, self.norm3 = _conv(inner, out, 3, 3), nn.BatchNorm2d(out)
+        self.conv1, self.norm1 = _conv(inner, out, 1, 1), nn.BatchNorm2d(out)
+        self.enter, self.enter_norm = _conv(inner, inner, 1, 1), nn.BatchNorm2d(inner)
         nn.init.dirac_(self.enter.weight)
-        self.leave, self.leave_norm = _conv(inner, out, 3, 3), _norm(out, gain)
-        self.mix, self.mix_norm = _conv(inner, out, 1, 1), _norm(out)
-        self.average_norm = _norm(out, gain)
+        self.leave, self.leave_norm = _conv(inner, out, 3, 3), nn.BatchNorm2d(out)
+        self.mix, self.mix_norm = _conv(inner, out, 1, 1), nn.BatchNorm2d(out)
+        self.average_norm = nn.BatchNorm2d(out)
 
     def forward_branches(self, x: Tensor) -> Tensor:
         """Run every branch and sum."""
-        total: Tensor = self.norm3(self.conv3(x)) + self.norm1(self.conv1(x))
         middle = _bordered(self.enter_norm(self.enter(x)), self.enter_norm)
-        total = total + self.leave_norm(F.conv2d(middle, self.leave.weight))
         mixed = _bordered(self.mix_norm(self.mix(x)), self.mix_norm)
-        return total + self.average_norm(F.avg_pool2d(mixed, 3, stride=1))
+        return _total(
+            [
+                self.norm3(self.conv3(x)),
+                self.norm1(self.conv1(x)),
+                self.leave_norm(F.conv2d(middle, self.leave.weight)),
+                self.average_norm(F.avg_pool2d(mixed, 3, stride=1)),
+            ]
+        )
+
+    def _last_norms(self) -> list[nn.BatchNorm2d]:
+        return [self.norm3, self.norm1, self.leave_norm, self.average_norm]
 
     def _fold(self) -> tuple[Tensor, Tensor]:
         kernel3, bias3 = _through(self.norm3, self.conv3.weight)
@@ -140,10 +163,11 @@ def _conv(inner: int, out: int, height: int, width: int) -> nn.Conv2d:
     return nn.Conv2d(inner, out, (height, width), padding=(height // 2, width // 2), bias=False)
 
 
-def _norm(channels: int, gain: float = 1.0) -> nn.BatchNorm2d:
-    norm = nn.BatchNorm2d(channels)
-    nn.init.constant_(norm.weight, gain)
-    return norm
+def _total(parts: list[Tensor]) -> Tensor:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
 
 
 def _affine(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -172,4 +196,4 @@ def _bordered(y: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     """Return y, the output of `norm`, with a border of one pixel: the offset of `norm`."""
     _, offset = _affine(norm)
     border = 1 - F.pad(torch.ones_like(y[:1, :1]), (1, 1, 1, 1))
-    return F.pad(y, (1, 1, 1, 1)) + offset.reshape(1, -1, 1, 1) * border
+    return F.pad(y, (1, 1, 1, 1)) + offset.to(y.dtype).reshape(1, -1, 1, 1) * border
