@@ -24,7 +24,7 @@ from vidsr.training.recipe import Recipe
 
 RECIPE = Path(__file__).parents[1] / "vidsr/training/recipes/2x-ecbsr-m4c16.toml"
 LEAST = 300
-"""Steps: the loop reports every hundred, and neither the first nor the last hundred is timed."""
+"""Steps that can be timed: the loop reports every hundred, and the first and last hundred do not count."""
 
 
 def planned(recipe: Recipe, block: str, steps: int, compiled: bool) -> Recipe:
@@ -34,13 +34,13 @@ def planned(recipe: Recipe, block: str, steps: int, compiled: bool) -> Recipe:
         recipe,
         model=replace(recipe.model, quiet=True),
         data=replace(recipe.data, batch=16, patch=48),
-        optimizer=replace(recipe.optimizer, kind="adam", rate=1e-3, steps=steps, warmup=100),
+        optimizer=replace(recipe.optimizer, kind="adam", rate=1e-3, steps=steps, warmup=min(100, steps // 4)),
         run=replace(recipe.run, compile=compiled, validate_every=steps, checkpoint_every=10 * steps),
     )
 
 
-def one_run(recipe: Recipe, data: Path, cache: Path) -> tuple[float, float]:
-    """Train, and return the CPU seconds of a step and PSNR-Y on the validation pictures in dB."""
+def one_run(recipe: Recipe, data: Path, cache: Path) -> tuple[list[tuple[int, float]], float]:
+    """Train; return the CPU seconds at some steps, and PSNR-Y on the validation pictures in dB."""
     marks: list[tuple[int, float]] = []
     psnr = float("nan")
 
@@ -52,9 +52,7 @@ def one_run(recipe: Recipe, data: Path, cache: Path) -> tuple[float, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         train(recipe, data, Path(folder) / "run", cache=cache, report=note)
-    # The first report is after compiling, the last one after validating.
-    (first, begin), (last, end) = marks[0], marks[-2]
-    return (end - begin) / (last - first), psnr
+    return marks, psnr
 
 
 def main() -> None:
@@ -73,20 +71,22 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     recipe = Recipe.load(arguments.recipe)
 
-    print("| block | steps | ms a step | seconds | PSNR-Y, dB |")
-    print("|---|---|---|---|---|")
-
-    def row(block: str, steps: int) -> float:
-        plan = planned(recipe, block, steps, arguments.compile)
-        pace, psnr = one_run(plan, arguments.data, arguments.cache)
-        print(f"| {block} | {steps} | {1000 * pace:.0f} | {pace * steps:.0f} | {psnr:.2f} |", flush=True)
-        return pace
-
-    paces = {block: row(block, arguments.steps) for block in arguments.blocks.split(",")}
-    budget = arguments.steps * next(iter(paces.values()))
-    print(f"Then {budget:.0f} seconds each, but {LEAST} steps at least:", flush=True)
-    for block, pace in list(paces.items())[1:]:
-        row(block, max(LEAST, round(budget / pace)))
+    paces = {}
+    print("| block | ms a step | steps | PSNR-Y, dB | steps in the first's time | PSNR-Y, dB |")
+    print("|---|---|---|---|---|---|")
+    for block in arguments.blocks.split(","):
+        plan = planned(recipe, block, arguments.steps, arguments.compile)
+        marks, psnr = one_run(plan, arguments.data, arguments.cache)
+        # The first report comes after compiling, the last one after validating.
+        (first, begin), (last, end) = marks[0], marks[-2]
+        paces[block] = (end - begin) / (last - first)
+        steps = round(arguments.steps * next(iter(paces.values())) / paces[block])
+        in_time = psnr
+        if len(paces) > 1:
+            plan = planned(recipe, block, steps, arguments.compile)
+            _, in_time = one_run(plan, arguments.data, arguments.cache)
+        cells = [block, f"{1000 * paces[block]:.0f}", str(arguments.steps), f"{psnr:.2f}"]
+        print("| " + " | ".join([*cells, str(steps), f"{in_time:.2f}"]) + " |", flush=True)
 
 
 if __name__ == "__main__":
