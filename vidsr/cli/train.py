@@ -21,7 +21,12 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="A recipe, such as those in vidsr/training/recipes.")],
     data: Annotated[Path, typer.Option(help="The folder that the recipe's folders are in.")],
     run: Annotated[
-        Path | None, typer.Option(help="Where checkpoint and curve go. Default: runs/RECIPE.")
+        Path | None,
+        typer.Option(help="Where checkpoint and curve go. Default: runs/RECIPE, or runs/RECIPE-BLOCK."),
+    ] = None,
+    block: Annotated[
+        str | None,
+        typer.Option(help="ECBSR's blocks, instead of the recipe's: ecb, plain, repvgg, acb or dbb."),
     ] = None,
     cache: Annotated[Path, typer.Option(help="Where degraded pictures are kept.")] = Path("runs/cache"),
     steps: Annotated[
@@ -50,7 +55,9 @@ def train(
 
     torch.set_num_threads(threads or usable_cores())
     plan = Recipe.load(recipe)
-    folder = run or Path("runs") / recipe.stem
+    if block is not None:
+        plan = plan.with_block(block)
+    folder = run or Path("runs") / "-".join([recipe.stem, block] if block else [recipe.stem])
     leads = os.environ.get("RANK", "0") == "0"  # of the processes that were launched
     with tqdm(
         total=plan.optimizer.steps, unit=" steps", smoothing=0.05, dynamic_ncols=True, disable=not leads

@@ -33,6 +33,10 @@ class ModelOptions:
     """1 for luma, 3 for RGB."""
     blocks: int
     features: int
+    block: Literal["ecb", "plain", "repvgg", "acb", "dbb"] = "ecb"
+    """What an ECBSR is trained with, see `vidsr.networks`; all fold to the same network."""
+    quiet: bool = False
+    """Begin as the upsampled input alone, which learns faster at first. The last three blocks always do."""
     variant: str = ""
     """Last part of the model's name, ``<scale>x-<network>-<variant>``; empty: from the sizes."""
     start: str = ""
@@ -196,6 +200,19 @@ class Recipe:
             TrainingError: The file is missing or wrong.
         """
         return records.load(cls, path, error=TrainingError)
+
+    def with_block(self, block: str) -> Recipe:
+        """Return the same run with another `ModelOptions.block`.
+
+        Raises:
+            TrainingError: There is no such block.
+        """
+        mapping = records.to_mapping(self)
+        mapping["model"]["block"] = block
+        try:
+            return records.from_mapping(Recipe, mapping)
+        except ValueError as error:
+            raise TrainingError(str(error)) from error
 
     @property
     def model_id(self) -> str:

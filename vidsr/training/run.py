@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from vidsr import records
 from vidsr.errors import TrainingError
-from vidsr.networks.ecbsr import ECBSR
+from vidsr.networks.block import averaged_state
+from vidsr.networks.ecbsr import BLOCKS, ECBSR
 from vidsr.training.data import Batch
 from vidsr.training.distributed import Team
 from vidsr.training.history import History
@@ -29,7 +30,14 @@ def build(recipe: Recipe) -> ECBSR:
     """Return the recipe's network with fresh weights, drawn from its seed."""
     torch.manual_seed(recipe.run.seed)
     model = recipe.model
-    return ECBSR(scale=model.scale, channels=model.channels, blocks=model.blocks, features=model.features)
+    return ECBSR(
+        scale=model.scale,
+        channels=model.channels,
+        blocks=model.blocks,
+        features=model.features,
+        block=model.block,
+        quiet=model.quiet or BLOCKS[model.block].uses_batch_statistics,
+    )
 
 
 def load_averaged(folder: Path) -> tuple[Recipe, ECBSR, int]:
@@ -77,7 +85,8 @@ class Run:
         self._teacher = self._load_teacher()
         self.network: nn.Module = network.to(team.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._parameters = list(self.network.parameters())
-        self._averages = [p.detach().clone() for p in self._parameters]
+        self._followed = averaged_state(self.network)
+        self._averages = [value.detach().clone() for value in self._followed.values()]
         self._optimizer = make_optimizer(recipe.optimizer, self._parameters)
         if (folder / CHECKPOINT).exists():
             self._restore(_load(folder / CHECKPOINT))
@@ -101,7 +110,8 @@ class Run:
         self._optimizer.step()
         # Early on the average would be mostly the random start: let it follow faster.
         decay = min(options.ema, (1 + batch.step) / (10 + batch.step))
-        torch._foreach_lerp_(self._averages, [p.detach() for p in self._parameters], 1 - decay)
+        now = [value.detach() for value in self._followed.values()]
+        torch._foreach_lerp_(self._averages, now, 1 - decay)
         self.step = batch.step + 1
         return loss.detach()
 
@@ -109,8 +119,8 @@ class Run:
         """Return a copy of the network with the averaged weights, for inference."""
         network = copy.deepcopy(self.network)
         with torch.no_grad():
-            for parameter, average in zip(network.parameters(), self._averages, strict=True):
-                parameter.copy_(average)
+            for value, average in zip(averaged_state(network).values(), self._averages, strict=True):
+                value.copy_(average)
         return network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload,no-any-return]
 
     def diverged(self, what: str) -> TrainingError:
@@ -177,8 +187,8 @@ class Run:
         self.step = saved["step"]
         self.network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
-        names = [name for name, _ in self.network.named_parameters()]
-        self._averages = [saved["averaged"][name].to(self.team.device, copy=True) for name in names]
+        averages = saved["averaged"]
+        self._averages = [averages[name].to(self.team.device, copy=True) for name in self._followed]
 
 
 def _start_from(earlier: nn.Module, network: nn.Module) -> None:
