@@ -1,0 +1,42 @@
+"""A model as a function from planes to planes, through the very graph that video goes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from vidsr.backends.base import Backend
+from vidsr.frame import Planes
+from vidsr.models.deploy import FrameFormat
+from vidsr.models.lookup import Model
+from vidsr.upscaler import Upscaler, UpscalerOptions
+
+__all__ = ["Enlarger", "opened"]
+
+Enlarger = Callable[[Planes], Planes]
+"""From planes of one size to new planes, the model's scale times as large."""
+
+
+@contextmanager
+def opened(
+    model: Model,
+    frame_format: FrameFormat,
+    width: int,
+    height: int,
+    backend: Backend,
+    options: UpscalerOptions,
+) -> Iterator[Enlarger]:
+    """Open `model` for frames of width x height; yield what enlarges them.
+
+    Raises:
+        ModelError: The model cannot be deployed for this format.
+        BackendError: The backend cannot run it.
+    """
+    with Upscaler(model, frame_format, width, height, backend, options) as upscaler:
+
+        def enlarge(planes: Planes) -> Planes:
+            made = frame_format.pixel_format.allocate(width * upscaler.scale, height * upscaler.scale)
+            upscaler.submit(planes, made).result()
+            return made
+
+        yield enlarge
