@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -10,10 +11,16 @@ from typing import Literal
 from vidsr import records
 from vidsr.errors import OptionsError
 
-__all__ = ["NULL_OUTPUT", "Job", "parse_time"]
+__all__ = ["DEFAULT_SCALE", "MAX_SCALE", "NULL_OUTPUT", "Job", "parse_scale", "parse_size", "parse_time"]
 
 NULL_OUTPUT = Path("null:")
 """As a job's output: make all frames, encode and write nothing (for measuring)."""
+
+DEFAULT_SCALE = Fraction(2)
+"""Where neither scale nor size is asked for."""
+
+MAX_SCALE = 16
+"""Largest magnification along an axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +32,12 @@ class Job:
     output: Path | None = None
     """None: beside the source, named after it and the scale. `NULL_OUTPUT`: nowhere."""
     model: str = "ecbsr"
-    """A network, a model's id, or the path of an ONNX file."""
-    scale: int = 2
+    """A network, a variant or an id of a model, or the path of an ONNX file; see `vidsr.choice`."""
+    scale: Fraction | int | None = None
+    """Magnification, such as 2 or 3/2; left out: `DEFAULT_SCALE`. Stays None only where `size` is given."""
+    size: str | None = None
+    """Instead of a scale: the result's size as it is shown, "1920x1080", "1920x" or "x1080" in pixels.
+    The side that is left out keeps the picture's proportions."""
     model_range: Literal[1, 255] | None = None
     """What an ONNX file without a card takes for the largest code; None: 1, or what its card says."""
 
@@ -36,7 +47,8 @@ class Job:
     threads: int = 0
     """CPU threads for inference; 0: all cores."""
     tile: str = "auto"
-    """Side of a tile in source pixels; "0": whole frames; "auto": tiles only where memory asks for them."""
+    """Side of a tile in source pixels; "0": whole frames; "auto": tiles only where memory asks for them, and
+    four overlapping patches for a network that works at the target's size."""
     chroma: Literal["bicubic", "nearest"] = "bicubic"
     """How the planes that the network does not make are enlarged."""
 
@@ -73,8 +85,16 @@ class Job:
 
     def __post_init__(self) -> None:
         """Check what can be checked without opening anything."""
-        if self.scale < 1:
-            raise OptionsError(f"the scale must be 1 or more, not {self.scale}")
+        if self.size is not None:
+            if self.scale is not None:
+                raise OptionsError("--scale and --size both say how large", hint="give one of them")
+            parse_size(self.size)
+        else:
+            # By way of text, so that 1.1 from Python is 11/10.
+            scale = DEFAULT_SCALE if self.scale is None else Fraction(str(self.scale))
+            if not 1 <= scale <= MAX_SCALE:
+                raise OptionsError(f"the scale must be from 1 to {MAX_SCALE}, not {float(scale):g}")
+            object.__setattr__(self, "scale", scale)
         if self.tile != "auto" and not (self.tile.isdecimal() and int(self.tile) <= 1 << 16):
             raise OptionsError(f"--tile takes auto, 0 or a size in pixels, not '{self.tile}'")
         if self.frames is not None and self.frames < 1:
@@ -99,6 +119,33 @@ class Job:
     def to_toml(self) -> str:
         """Return the job as TOML; options that are None are left out."""
         return records.dump(self)
+
+
+def parse_scale(text: str) -> Fraction:
+    """Return the magnification that "2", "1.5" or "3/2" means.
+
+    Raises:
+        OptionsError: It is none of these.
+    """
+    # Fraction itself would also take "1e999999999", and all memory.
+    if re.fullmatch(r"\d{1,6}(\.\d{1,9})?|\d{1,6}/0*[1-9]\d{0,5}", text, re.ASCII):
+        return Fraction(text)
+    raise OptionsError(f"'{text}' is not a scale", hint="write 2, 1.5 or 3/2")
+
+
+def parse_size(text: str) -> tuple[int | None, int | None]:
+    """Return width and height of "1920x1080", "1920x" or "x1080"; None: left out.
+
+    Raises:
+        OptionsError: It is none of these, or has no pixels.
+    """
+    match = re.fullmatch(r"(\d{1,6})?x(\d{1,6})?", text.lower(), re.ASCII)
+    if match is None or match.groups() == (None, None):
+        raise OptionsError(f"'{text}' is not a size", hint="write 1920x1080, 1920x or x1080")
+    width, height = (None if side is None else int(side) for side in match.groups())
+    if width == 0 or height == 0:
+        raise OptionsError(f"a size of {text} has no pixels", hint="write 1920x1080, 1920x or x1080")
+    return width, height
 
 
 def parse_time(text: str) -> float:

@@ -81,15 +81,18 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     return JobReport(
         source=str(plan.info.path),
         output=None if output is None else str(output),
-        model=plan.model.spec.id,
-        scale=job.scale,
+        model=plan.choice.model.spec.id,
+        model_reason=plan.choice.reason,
+        target=plan.target.label,
+        way=plan.choice.way,
+        tiles=upscaler.cut,
         backend=plan.backend.name,
         backend_reason=plan.backend_reason,
         runtime=dict(plan.runtime),
         encoder=None if plan.settings is None else plan.settings.codec,
         encoder_options={} if plan.settings is None else dict(plan.settings.options),
         size_in=(plan.info.width, plan.info.height),
-        size_out=(plan.info.width * job.scale, plan.info.height * job.scale),
+        size_out=plan.target.size,
         pixel_format=plan.info.source_format,
         color=plan.color_sentence,
         frames=sink.frames_done + made,
@@ -114,7 +117,7 @@ def _flow(
         closing(_upscaled(frames, upscaler, sink)) as upscaling,
         Prefetch(
             upscaling,
-            _depth(reader.frame_bytes * upscaler.scale**2),
+            _depth(upscaler.output_bytes),
             name="inference",
             size=_output_bytes,
         ) as results,
@@ -169,8 +172,7 @@ def _finished(pending: deque[tuple[Frame, OutputFrame, Ticket]]) -> OutputFrame:
 
 
 def _open_sink(job: Job, plan: Plan) -> Sink:
-    info = plan.info
-    size = (info.width * job.scale, info.height * job.scale)
+    info, size = plan.info, plan.target.size
     if plan.output is None or plan.settings is None:
         return NullSink(info.pixel_format, size)
     if plan.carry is None:
@@ -208,7 +210,15 @@ def _open_upscaler(job: Job, plan: Plan) -> Upscaler:
         job.chroma,
     )
     options = UpscalerOptions(session=plan.session, tile=job.tile)
-    return Upscaler(plan.model, frame_format, info.width, info.height, plan.backend, options)
+    return Upscaler(
+        plan.choice.model,
+        frame_format,
+        info.width,
+        info.height,
+        plan.backend,
+        options,
+        target=plan.target.size,
+    )
 
 
 def _rest(job: Job, sink: Sink) -> Span:

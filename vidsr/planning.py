@@ -11,13 +11,14 @@ from typing import Any
 
 from vidsr.backends import choose_backend
 from vidsr.backends.base import Backend, SessionOptions
+from vidsr.choice import Choice, choose_model, way_to
 from vidsr.cores import usable_cores
 from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import Matrix, VideoInfo
 from vidsr.job import NULL_OUTPUT, Job
-from vidsr.models.lookup import Model, find_model
+from vidsr.target import Target, resolve_target
 from vidsr.video.containers import CONTAINERS, CarryPlan, default_suffix, plan_streams
-from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
+from vidsr.video.encoders import PICTURE_CODECS, Coding, EncoderSettings, choose_coding, plan_encoder
 from vidsr.video.probe import is_pattern, probe
 from vidsr.video.work import source_identity
 
@@ -29,7 +30,8 @@ class Plan:
     """A job with everything decided."""
 
     info: VideoInfo
-    model: Model
+    target: Target
+    choice: Choice
     backend: Backend
     backend_reason: str
     runtime: Mapping[str, str]
@@ -58,53 +60,77 @@ def make_plan(job: Job) -> Plan:
         OutputError: The output's folder is missing or cannot be written.
     """
     info = probe(job.source)
-    model = find_model(job.model, job.scale, value_range=job.model_range)
+    name = None if job.output == NULL_OUTPUT else job.output
+    suffix = _default_suffix(job, info) if job.output is None else job.output.suffix.lower()
+    pictures = None if job.output == NULL_OUTPUT else PICTURE_CODECS.get(suffix)
+    if pictures is None and job.codec == "auto" and suffix == ".webm":
+        job = replace(job, codec=CONTAINERS[".webm"].default_codec)
+    coding = None if job.output == NULL_OUTPUT else choose_coding(job, info, pictures=pictures)
+    target = _target(job, info, coding)
+    choice = choose_model(
+        job.model, (info.width, info.height), target.size, target.label, value_range=job.model_range
+    )
+    model = choice.model
     backend, reason = choose_backend(job.backend)
     # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
     precision = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
     session = SessionOptions(device=job.device, precision=precision, threads=job.threads)
     runtime = backend.resolve(session)
-    output = None if job.output == NULL_OUTPUT else job.output or default_output(job, info)
     settings, carry = None, None
-    if output is not None:
-        pictures = PICTURE_CODECS.get(output.suffix.lower())
-        if pictures is None and job.codec == "auto" and output.suffix.lower() == ".webm":
-            job = replace(job, codec=CONTAINERS[".webm"].default_codec)
+    if coding is not None:
+        name = name or default_output(job, info, target)
+        carry = None if pictures else plan_streams(info, name, drop=job.drop)
         threads = job.encoder_threads or usable_cores()
-        carry = None if pictures else plan_streams(info, output, drop=job.drop)
-        settings = plan_encoder(job, info, threads=threads, pictures=pictures)
-        _check_output(job, output)
+        settings = plan_encoder(job, info, target, coding, threads=threads, pictures=pictures is not None)
+        _check_output(job, name)
     _ = model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,
-        model=model,
+        target=target,
+        choice=choice,
         backend=backend,
         backend_reason=reason,
         runtime=runtime,
         session=session,
-        output=output,
+        output=name,
         settings=settings,
         carry=carry,
-        decisions=_decisions(job, info, settings, runtime, model),
+        decisions=_decisions(job, info, settings, runtime, target, choice),
         expected_frames=_expected(job, info),
         color_sentence=_color_sentence(info),
-        warnings=_warnings(info, settings, carry),
+        warnings=_warnings(info, target, settings, carry),
     )
 
 
-def default_output(job: Job, info: VideoInfo) -> Path:
+def default_output(job: Job, info: VideoInfo, target: Target) -> Path:
     """Return the name of a result that was given none: beside the source, ``clip_2x.mp4``.
 
     Pictures stay pictures; videos become .mp4 if it holds all of the source's streams, else .mkv.
     """
-    stem, suffix = job.source.stem, job.source.suffix.lower()
-    if info.still:
-        suffix = suffix if suffix in PICTURE_CODECS else ".png"
-    else:
-        suffix = default_suffix(info, drop=job.drop)
+    stem, suffix = job.source.stem, _default_suffix(job, info)
     if is_pattern(job.source):
-        return job.source.with_name(f"{job.scale}x_{stem}{suffix}")
-    return job.source.with_name(f"{stem}_{job.scale}x{suffix}")
+        return job.source.with_name(f"{target.label}_{stem}{suffix}")
+    return job.source.with_name(f"{stem}_{target.label}{suffix}")
+
+
+def _default_suffix(job: Job, info: VideoInfo) -> str:
+    if not info.still:
+        return default_suffix(info, drop=job.drop)
+    suffix = job.source.suffix.lower()
+    return suffix if suffix in PICTURE_CODECS else ".png"
+
+
+def _target(job: Job, info: VideoInfo, coding: Coding | None) -> Target:
+    """Return the result's size, such that nothing needs padding where chroma is subsampled."""
+    pixels = info.pixel_format
+    coded = (1, 1) if coding is None else coding.steps
+    return resolve_target(
+        info,
+        job.scale,
+        job.size,
+        rounding=(max(coded[0], 1 << pixels.chroma_shift_x), max(coded[1], 1 << pixels.chroma_shift_y)),
+        coded=coded,
+    )
 
 
 def _check_output(job: Job, output: Path) -> None:
@@ -142,17 +168,21 @@ def _decisions(
     info: VideoInfo,
     settings: EncoderSettings | None,
     runtime: Mapping[str, str],
-    model: Model,
+    target: Target,
+    choice: Choice,
 ) -> dict[str, Any]:
     if settings is None:
         return {}
+    size = f"{target.width}x{target.height}"
     source = {"name": str(job.source)} if is_pattern(job.source) else source_identity(job.source)
     return {
         "vidsr": _own_version(),
         "source": source,
-        "model": model.spec.files["f32"].sha256,
-        "model_range": model.spec.value_range,
-        "scale": job.scale,
+        "model": choice.model.spec.files["f32"].sha256,
+        "model_range": choice.model.spec.value_range,
+        "target": size,
+        # In pixels: "1.5x" and "960x" may be the same work.
+        "way": way_to(choice.model, (info.width, info.height), target.size, size),
         "runtime": dict(runtime),
         "tile": job.tile,
         "chroma": job.chroma,
@@ -203,8 +233,16 @@ def _color_sentence(info: VideoInfo) -> str:
     return text
 
 
-def _warnings(info: VideoInfo, settings: EncoderSettings | None, carry: CarryPlan | None) -> tuple[str, ...]:
-    found = [*(settings.notes if settings else ()), *(carry.notes if carry else ())]
+def _warnings(
+    info: VideoInfo, target: Target, settings: EncoderSettings | None, carry: CarryPlan | None
+) -> tuple[str, ...]:
+    found = [*target.notes, *(settings.notes if settings else ()), *(carry.notes if carry else ())]
+    if settings is not None and carry is not None and not settings.keeps_aspect_in(carry.container.form):
+        shape = settings.sample_aspect_ratio
+        found.append(
+            f"{settings.codec} in {carry.container.form} cannot be marked with its pixels' shape,"
+            f" {shape.numerator}:{shape.denominator}, and will look distorted; .mp4 can"
+        )
     if info.interlaced:
         found.append("the source is interlaced: its fields are upscaled as they are woven")
     if settings is not None and info.pixel_format.alpha and not settings.planes.alpha:

@@ -1,7 +1,8 @@
 """Frozen dataclasses from TOML and back, strictly: a wrong key or type is an error with its place named.
 
 Cards, recipes and jobs are all read this way. Supported field types: str, int, float, bool, Path,
-Fraction, other dataclasses, tuples and dicts of these, and ``X | None``.
+Fraction, other dataclasses, tuples and dicts of these, and ``X | None``. A Fraction is written as a whole
+number where it is one, else as "3/2"; a decimal such as 1.5 is read too, and is exact.
 """
 
 from __future__ import annotations
@@ -81,6 +82,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    if isinstance(value, Fraction) and value.denominator == 1:
+        return value.numerator
     return str(value) if isinstance(value, Path | Fraction) else value
 
 
@@ -99,10 +102,14 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {k: _convert(arguments[1], v, f"{where}.{k}") for k, v in value.items()}
     if origin is typing.Literal and value in arguments:
         return value
-    if hint in (Path, Fraction) and isinstance(value, str | int):
+    if (hint is Path and isinstance(value, str)) or (
+        hint is Fraction and isinstance(value, str | int | float) and not isinstance(value, bool)
+    ):
         try:
-            return hint(value)
-        except (TypeError, ValueError, ZeroDivisionError) as error:
+            if isinstance(value, str) and hint is Fraction and "e" in value.lower():
+                raise ValueError("1e999999999 would take all memory")
+            return hint(str(value))  # of a float its shortest decimal: 1.1 is 11/10
+        except (ValueError, ZeroDivisionError) as error:
             raise ValueError(f"'{where}' cannot be {value!r}") from error
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)

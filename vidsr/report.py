@@ -31,7 +31,14 @@ class JobReport:
     output: str | None
     """None: nothing was written."""
     model: str
-    scale: int
+    model_reason: str
+    """Why this model, in words."""
+    target: str
+    """What was asked for: "1.5x", or "1920x1080" as it is shown."""
+    way: str
+    """How the model gets there: "2x network, then down to 1.5x (Lanczos)"."""
+    tiles: str
+    """How frames were cut."""
     backend: str
     backend_reason: str
     """Why this backend, in words."""

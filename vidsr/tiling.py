@@ -13,7 +13,11 @@ from dataclasses import dataclass
 
 from vidsr.errors import OptionsError
 
-__all__ = ["Rect", "Tile", "TilePlan", "plan_tiles"]
+__all__ = ["Rect", "Tile", "TilePlan", "plan_corners", "plan_tiles"]
+
+
+CORNER_OVERLAP = 32
+"""Pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,15 @@ class _Piece:
     kept_stop: int
 
 
-def plan_tiles(width: int, height: int, tile: int, *, halo: int, align: int = 1, least: int = 1) -> TilePlan:
+def plan_tiles(
+    width: int,
+    height: int,
+    tile: int,
+    *,
+    halo: int,
+    align: int | tuple[int, int] = 1,
+    least: int = 1,
+) -> TilePlan:
     """Return the tiles of a width x height frame.
 
     Args:
@@ -61,7 +73,8 @@ def plan_tiles(width: int, height: int, tile: int, *, halo: int, align: int = 1,
         tile: Wanted side of a tile in pixels; 0 for one tile as large as the frame. Sides grow to
             the smallest that works (halo, alignment), and shrink so that tiles are evenly used.
         halo: Pixels of context that an output pixel depends on, to each side.
-        align: Tiles and kept parts begin at multiples of this (chroma subsampling).
+        align: Tiles and kept parts begin at multiples of this (chroma subsampling, filter phases); a pair:
+            across and down. An axis without room for two such tiles is not cut.
         least: Smallest side of a tile; the frame has at least this.
 
     Raises:
@@ -69,8 +82,50 @@ def plan_tiles(width: int, height: int, tile: int, *, halo: int, align: int = 1,
     """
     if width < 1 or height < 1:
         raise OptionsError(f"a frame of {width}x{height} has no pixels")
-    tile_width, columns = _cut(width, tile, halo, align, least)
-    tile_height, rows = _cut(height, tile, halo, align, least)
+    across, down = (align, align) if isinstance(align, int) else align
+    tile_width, columns = _cut(width, tile, halo, across, least)
+    tile_height, rows = _cut(height, tile, halo, down, least)
+    return _plan(tile_width, tile_height, columns, rows)
+
+
+def plan_corners(
+    width: int, height: int, multiple: int, overlap: int = CORNER_OVERLAP, *, least: int = 1
+) -> TilePlan:
+    """Return four overlapping patches (2 x 2), one in each corner, whose sides are multiples of `multiple`.
+
+    The adaptive cropping strategy of Hui, Gao, Yang, Wang, "Lightweight Image Super-Resolution with
+    Information Multi-distillation Network", ACM MM 2019: a network that takes only such sides runs on a
+    frame of any size without padding. Each patch keeps what is nearest to its own corner.
+
+    Args:
+        width: Of the frame.
+        height: Of the frame.
+        multiple: Sides of patches are multiples of this.
+        overlap: Pixels by which neighbours overlap, at least, where the frame is large enough. Smaller frames
+            get the largest legal patches that fit; an axis shorter than one has one patch, to be padded.
+        least: Smallest side of a patch.
+
+    Raises:
+        OptionsError: The frame has no pixels.
+    """
+    if width < 1 or height < 1:
+        raise OptionsError(f"a frame of {width}x{height} has no pixels")
+    tile_width, columns = _halves(width, multiple, overlap, least)
+    tile_height, rows = _halves(height, multiple, overlap, least)
+    return _plan(tile_width, tile_height, columns, rows)
+
+
+def _halves(length: int, multiple: int, overlap: int, least: int) -> tuple[int, list[_Piece]]:
+    """Return the patches' length along one axis and where the two lie."""
+    side = _up(max(-(-(length + overlap) // 2), least), multiple)
+    side = min(side, length - length % multiple)
+    if side < _up(least, multiple) or side == length:
+        return length, [_Piece(0, 0, length)]
+    middle = length // 2
+    return side, [_Piece(0, 0, middle), _Piece(length - side, middle, length)]
+
+
+def _plan(tile_width: int, tile_height: int, columns: list[_Piece], rows: list[_Piece]) -> TilePlan:
     tiles = tuple(
         Tile(
             Rect(column.start, row.start, tile_width, tile_height),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import lcm
 from types import TracebackType
 from typing import Self, cast
 
@@ -13,9 +13,10 @@ import numpy as np
 from vidsr.backends.base import Backend, Session, SessionOptions, Ticket
 from vidsr.errors import OptionsError
 from vidsr.frame import Frame, PixelFormat, Plane, Planes
-from vidsr.models.deploy import FrameFormat, deploy
+from vidsr.models.deploy import Deployed, FrameFormat, deploy
 from vidsr.models.lookup import Model
-from vidsr.tiling import Rect, Tile, TilePlan, plan_tiles
+from vidsr.tiled import TiledTicket
+from vidsr.tiling import TilePlan, plan_corners, plan_tiles
 
 __all__ = ["Upscaler", "UpscalerOptions"]
 
@@ -37,9 +38,12 @@ class Upscaler:
     """Upscales frames of one format and size with one model. Thread-safe; use it in a ``with``.
 
     Attributes:
-        scale: Magnification.
+        size_out: Width and height of the results.
+        output_bytes: Of the planes of a result.
         in_flight: How many frames to keep submitted for full speed.
-        notes: Decisions that a report should mention.
+        plan: How frames are cut.
+        cut: The same in words.
+        notes: Decisions that a report should warn of.
     """
 
     def __init__(
@@ -50,25 +54,50 @@ class Upscaler:
         height: int,
         backend: Backend,
         options: UpscalerOptions | None = None,
+        *,
+        target: tuple[int, int] | None = None,
     ) -> None:
         """Deploy the model for frames of width x height and open the backend.
+
+        Args:
+            model: The network.
+            frame_format: Of the frames.
+            width: In luma pixels.
+            height: In luma pixels.
+            backend: What runs the deployed graph.
+            options: How frames are upscaled.
+            target: Width and height of the results, at least the source's; None: by the model's scale.
 
         Raises:
             ModelError: The model cannot be deployed for this format.
             BackendError: The backend cannot run it.
-            OptionsError: Tiles were asked for that this model cannot be cut into.
+            OptionsError: Tiles were asked for that this model cannot be cut into, or the target is no size.
         """
         options = options or UpscalerOptions()
-        self.scale = model.spec.scale
+        spec = model.spec
+        own = (width * spec.scale, height * spec.scale)
+        self.size_out = target or own
         self.notes: list[str] = []
         self._layout: PixelFormat = frame_format.pixel_format
-        self._size = (width, height)
-        least, multiple = model.spec.min_size, model.spec.multiple
-        self._padded = (_up(width, least, multiple), _up(height, least, multiple))
-        whole = deploy(model, frame_format, *self._padded)
-        self.plan = self._plan(model, whole.halo, whole.align, options.tile)
+        self.output_bytes = self._layout.dtype.itemsize * sum(
+            rows * columns for rows, columns in self._layout.plane_shapes(*self.size_out)
+        )
+        self._size = self._padded = (width, height)
+        if spec.input == "low" and self.size_out == own:
+            # At other scales a padded frame would have other filter phases: the graph itself pads there.
+            self._padded = (
+                _up(width, spec.min_size, spec.multiple),
+                _up(height, spec.min_size, spec.multiple),
+            )
+        self._ratio = (Fraction(self.size_out[0], width), Fraction(self.size_out[1], height))
+        corners = spec.input == "target" and options.tile == "auto"
+        whole = self._deploy(model, frame_format, *self._padded, corners=corners)
+        self.plan = self._plan(model, whole, options.tile)
         single = len(self.plan.tiles) == 1
-        deployed = whole if single else deploy(model, frame_format, self.plan.width, self.plan.height)
+        deployed = whole
+        if not single:
+            deployed = self._deploy(model, frame_format, self.plan.width, self.plan.height)
+        self.cut = self._corners(model) if corners else self._in_words()
         self._direct = single and self._padded == self._size
         self._session: Session = backend.open(deployed, options.session)
         self.in_flight = self._session.in_flight if single else 1
@@ -95,7 +124,7 @@ class Upscaler:
 
         Args:
             src: Planes of the format and size given to the constructor.
-            dst: Planes of the same format, `scale` times as large, written in place.
+            dst: Planes of the same format and the target's size, written in place.
 
         Returns:
             A ticket; both belong to the upscaler until its ``result()``.
@@ -103,16 +132,15 @@ class Upscaler:
         Raises:
             ValueError: The planes have other shapes or types.
         """
-        width, height = self._size
-        self._layout.check(src, width, height)
-        self._layout.check(dst, width * self.scale, height * self.scale)
+        self._layout.check(src, *self._size)
+        self._layout.check(dst, *self.size_out)
         if self._direct:
             return self._session.submit(src, dst)
-        return _TiledTicket(self._session, self._layout, self.scale, self.plan, self._pad(src), dst)
+        return TiledTicket(self._session, self._layout, self._ratio, self.plan, self._pad(src), dst)
 
     def upscale(self, frame: Frame) -> Frame:
         """Return the frame, upscaled, with its times and colour."""
-        dst = self._layout.allocate(self._size[0] * self.scale, self._size[1] * self.scale)
+        dst = self._layout.allocate(*self.size_out)
         self.submit(frame.planes, dst).result()
         return Frame(
             planes=dst,
@@ -124,24 +152,69 @@ class Upscaler:
             origin=frame.origin,
         )
 
-    def _plan(self, model: Model, halo: int, align: int, wanted: str) -> TilePlan:
-        width, height = self._padded
+    def _deploy(
+        self, model: Model, frame_format: FrameFormat, width: int, height: int, *, corners: bool = False
+    ) -> Deployed:
+        """Deploy for a padded frame or a tile of it."""
+        target = (int(width * self._ratio[0]), int(height * self._ratio[1]))
+        return deploy(model, frame_format, width, height, target, corners=corners)
+
+    def _plan(self, model: Model, whole: Deployed, wanted: str) -> TilePlan:
+        spec, (width, height) = model.spec, self._padded
+        exact = spec.tiling == "exact"
         if wanted == "auto":
-            large = width * height > _WHOLE_FRAME_PIXELS
-            exact = model.spec.tiling == "exact"
+            # A network that works at the target's size has its own cropping there.
+            large = width * height > _WHOLE_FRAME_PIXELS and spec.input == "low"
             side = _AUTO_TILE if large else 0
             if large and not exact:
                 self.notes.append(
-                    f"tiles of {side} pixels because of memory: with {model.spec.id} they are not quite"
+                    f"tiles of {side} pixels because of memory: with {spec.id} they are not quite"
                     " what the whole frame would be"
                 )
         else:
             side = int(wanted)
-            if side and model.spec.tiling != "exact":
-                self.notes.append(f"tiles were asked for: with {model.spec.id} they are approximate")
-        if 0 < side < model.spec.min_size:
-            raise OptionsError(f"{model.spec.id} needs tiles of at least {model.spec.min_size} pixels")
-        return plan_tiles(width, height, side, halo=halo, align=align, least=model.spec.min_size)
+            if side and not exact:
+                self.notes.append(f"tiles were asked for: with {spec.id} they are approximate")
+        least = spec.min_size if spec.input == "low" else 1
+        if 0 < side < least:
+            raise OptionsError(f"{spec.id} needs tiles of at least {least} pixels")
+        plan = plan_tiles(width, height, side, halo=whole.halo, align=whole.align, least=least)
+        pixels = self._layout
+        free = lcm(
+            1 << max(pixels.chroma_shift_x, pixels.chroma_shift_y),
+            spec.multiple if spec.input == "low" else 1,
+        )
+        self._note_uncut(plan, plan_tiles(width, height, side, halo=whole.halo, align=free, least=least))
+        return plan
+
+    def _note_uncut(self, plan: TilePlan, free: TilePlan) -> None:
+        """Say so where the sizes' ratio leaves no place to cut at; `free` is what would be cut without."""
+        width, height = self._padded
+        uncut = [
+            word
+            for word, given, wanted, length in (
+                ("wide", plan.width, free.width, width),
+                ("high", plan.height, free.height, height),
+            )
+            if given == length > wanted
+        ]
+        if uncut:
+            shape = f"tiles are as {uncut[0]} as the frame"
+            shape = "whole frames are used" if len(plan.tiles) == 1 else shape
+            sizes = " to ".join(f"{w}x{h}" for w, h in (self._size, self.size_out))
+            self.notes.append(f"{shape}: from {sizes} no cut would fall between whole pixels of both")
+
+    def _in_words(self) -> str:
+        plan = self.plan
+        if len(plan.tiles) == 1:
+            return "whole frames"
+        return f"{len(plan.tiles)} tiles of {plan.width}x{plan.height} pixels a frame"
+
+    def _corners(self, model: Model) -> str:
+        plan = plan_corners(*self.size_out, model.spec.multiple, least=model.spec.min_size)
+        if len(plan.tiles) == 1:
+            return "whole frames"
+        return f"{len(plan.tiles)} overlapping patches of {plan.width}x{plan.height} pixels of the result"
 
     def _pad(self, src: Planes) -> Planes:
         """Repeat the last row and column until the planes have the size that the network takes."""
@@ -155,89 +228,5 @@ class Upscaler:
         return tuple(padded)
 
 
-class _TiledTicket:
-    """A frame in tiles: as many in work as the session takes, each joined when it is done."""
-
-    def __init__(
-        self,
-        session: Session,
-        layout: PixelFormat,
-        scale: int,
-        plan: TilePlan,
-        src: Planes,
-        dst: Planes,
-    ) -> None:
-        self._layout, self._scale, self._plan, self._dst = layout, scale, plan, dst
-        self._error: BaseException | None = None
-        self._work: deque[tuple[Tile, Planes, Ticket]] = deque()
-        free: list[Planes] = []
-        size = (plan.width * scale, plan.height * scale)
-        try:
-            for tile in plan.tiles:
-                if len(self._work) >= session.in_flight:
-                    free.append(self._join_one())
-                made = free.pop() if free else layout.allocate(*size)
-                cut = tuple(_cut(src, layout, tile.source))
-                self._work.append((tile, made, session.submit(cut, made)))
-        except BaseException:
-            self._drain()
-            raise
-
-    def result(self) -> None:
-        """Wait for the tiles that are still in work, and join them."""
-        if self._error is not None:
-            raise self._error
-        try:
-            while self._work:
-                self._join_one()
-        except BaseException as error:
-            self._error = error
-            self._drain()
-            raise
-
-    def _join_one(self) -> Planes:
-        tile, made, ticket = self._work.popleft()
-        ticket.result()
-        scale = self._scale
-        kept = _scaled(tile.kept, scale)
-        inside = Rect(kept.x - tile.source.x * scale, kept.y - tile.source.y * scale, kept.width, kept.height)
-        pairs = zip(_cut(self._dst, self._layout, kept), _cut(made, self._layout, inside), strict=True)
-        for target, part in pairs:
-            # A padded frame's tiles reach beyond the picture.
-            height, width = target.shape
-            np.copyto(target, part[:height, :width])
-        return made
-
-    def _drain(self) -> None:
-        """Wait for everything, whatever comes of it: the session still writes into our planes."""
-        for _, _, ticket in self._work:
-            try:
-                ticket.result()
-            except Exception:  # noqa: BLE001 - the first error is on its way already
-                continue
-        self._work.clear()
-
-
-def _cut(planes: Planes, layout: PixelFormat, rect: Rect) -> Iterator[Plane]:
-    """Yield each plane's part of a rectangle in luma pixels."""
-    for plane, (shift_x, shift_y) in zip(planes, _shifts(layout), strict=True):
-        x, y = rect.x >> shift_x, rect.y >> shift_y
-        right = -(-(rect.x + rect.width) >> shift_x)
-        bottom = -(-(rect.y + rect.height) >> shift_y)
-        yield plane[y:bottom, x:right]
-
-
 def _up(side: int, least: int, multiple: int) -> int:
     return -(-max(side, least) // multiple) * multiple
-
-
-def _shifts(layout: PixelFormat) -> Iterator[tuple[int, int]]:
-    yield 0, 0
-    if layout.family != "gray":
-        yield from [(layout.chroma_shift_x, layout.chroma_shift_y)] * 2
-    if layout.alpha:
-        yield 0, 0
-
-
-def _scaled(rect: Rect, scale: int) -> Rect:
-    return Rect(rect.x * scale, rect.y * scale, rect.width * scale, rect.height * scale)

@@ -136,6 +136,7 @@ def test_a_report_for_programs(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     arguments = ["upscale", str(source), "--backend", "nearest", "--no-progress", "--json"]
     report = json.loads(answer(capfd, *arguments))
     assert report["output"] == str(tmp_path / "in_2x.mp4")
+    assert (report["target"], report["way"], report["tiles"]) == ("2x", "2x network", "whole frames")
     assert (report["frames"], report["frames_resumed"]) == (4, 0)
     assert (report["size_in"], report["size_out"]) == ([32, 24], [64, 48])
     assert [stage["name"] for stage in report["stages"]] == ["decode", "inference", "encode", "finish"]

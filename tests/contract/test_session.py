@@ -172,6 +172,20 @@ def test_wrong_planes_are_refused(session: Session, deployed: Deployed) -> None:
     _upscale(session, deployed, src)  # nothing of it stuck
 
 
+def test_targets_that_are_no_whole_multiple(backend: Backend, model: Model) -> None:
+    pixels = PixelFormat.parse("yuv420p")
+    deployed = deploy(model, FrameFormat(pixels), WIDTH, HEIGHT, (51, 34))
+    src, dst = _source(deployed), pixels.allocate(51, 34)
+    for plane in dst:
+        plane.fill(7)
+    session = backend.open(deployed, SessionOptions())
+    session.submit(src, dst).result()
+    assert all(np.count_nonzero(p != 7) > p.size // 2 for p in dst)
+    with pytest.raises(InferenceError, match="51x34"):
+        session.submit(src, pixels.allocate(WIDTH * SCALE, HEIGHT * SCALE))
+    session.close()
+
+
 def test_options_that_are_not_there(backend: Backend, deployed: Deployed) -> None:
     with pytest.raises(BackendUnavailableError):
         backend.open(deployed, SessionOptions(device="abacus"))

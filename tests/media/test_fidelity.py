@@ -4,6 +4,7 @@ import csv
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 from describe import Description, describe
 from synth import SUBTITLES, make_clip
@@ -11,6 +12,7 @@ from synth import SUBTITLES, make_clip
 import vidsr
 from vidsr.errors import VidsrError
 from vidsr.video.reader import Reader, Span
+from vidsr.video.writer import SegmentWriter
 
 VARIABLE = [0, 1, 5, 6, 7, 20, 21, 22, 40, 41, 60, 90, 91, 92]
 LIMITED_ONLY = (1, 2, 2, 2)
@@ -98,6 +100,27 @@ def test_variable_frame_rate(tmp_path: Path, suffix: str, codec: str, time_base:
     )
     vidsr.run(job)
     assert_kept(before, describe(job.output), exact=suffix == ".mp4")
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+@pytest.mark.parametrize("garbage", [-94768584666832, 4489176846061060590])
+def test_x265_of_fewer_frames_than_it_reorders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, garbage: int
+) -> None:
+    """It then takes decoding times from memory that it never wrote: here, from what was seen there."""
+    mend = SegmentWriter._mend_dts
+
+    def unwritten(self: SegmentWriter, packet: av.Packet) -> None:
+        packet.dts = garbage
+        mend(self, packet)
+
+    monkeypatch.setattr(SegmentWriter, "_mend_dts", unwritten)
+    source = make_clip(tmp_path / "in.mp4", times=frames, size=(64, 64))
+    job = vidsr.Job(
+        source=source, output=tmp_path / "out.mp4", backend="nearest", codec="x265", verify="full"
+    )
+    assert vidsr.run(job).frames == frames
+    assert len(describe(job.output).times) == frames
 
 
 @pytest.mark.parametrize("suffix", [".mov", ".mkv"])

@@ -57,7 +57,7 @@ def _source(pixels: PixelFormat, width: int, height: int) -> Planes:
 
 def _upscale(deployed: Deployed, src: Planes, precision: str = "f32") -> Planes:
     pixels = deployed.format.pixel_format
-    dst = pixels.allocate(deployed.width * deployed.scale, deployed.height * deployed.scale)
+    dst = pixels.allocate(deployed.out_width, deployed.out_height)
     session = BACKEND.open(deployed, SessionOptions(precision=precision, in_flight=1))  # type: ignore[arg-type]
     session.submit(src, dst).result()
     session.close()
@@ -226,8 +226,9 @@ def test_the_halo_is_enough_for_tiles(nets, name: str, channels: int) -> None:
     whole = deploy(model, form, width, height)
     src = _source(form.pixel_format, width, height)
     expected = _upscale(whole, src)
-    margin = -(-whole.halo // whole.align) * whole.align
-    x, side = 2 * whole.align, 2 * margin + 2 * whole.align
+    align = whole.align[0]
+    margin = -(-whole.halo // align) * align
+    x, side = 2 * align, 2 * margin + 2 * align
     tile = deploy(model, form, side, height)
     shifts = [0] + [form.pixel_format.chroma_shift_x] * (len(src) - 1)
     cut = tuple(p[:, x >> s : (x + side) >> s].copy() for p, s in zip(src, shifts, strict=True))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from vidsr.errors import WeightsError
-from vidsr.networks.ecbsr import ECBSR, PlainECBSR
+from vidsr.networks.ecbsr import BLOCKS, ECBSR, PlainECBSR
+from vidsr.networks.export import export_ecbsr
+from vidsr.training.run import load_averaged
+
+ENGINES = Path(__file__).parents[2] / "engines"
 
 PUBLISHED = {  # parameters after folding, x2 and x4
     (4, 8): (2748, 3624),
@@ -23,21 +29,27 @@ PUBLISHED = {  # parameters after folding, x2 and x4
 
 
 def shaken(network: ECBSR, seed: int) -> ECBSR:
-    """Give biases, slopes and edge branches values that matter."""
+    """Give biases, slopes, edge branches and running statistics values that matter; in eval mode."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    return network
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.normal_(0, 0.3)
+                module.running_var.uniform_(0.5, 2)
+    return network.eval()
 
 
+@pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize(("blocks", "features"), PUBLISHED)
-def test_parameters_after_folding(blocks: int, features: int) -> None:
+def test_parameters_after_folding(blocks: int, features: int, block: str) -> None:
     for scale, wanted in zip((2, 4), PUBLISHED[blocks, features], strict=True):
-        plain = ECBSR(scale=scale, blocks=blocks, features=features).fold()
+        plain = ECBSR(scale=scale, blocks=blocks, features=features, block=block).fold()
         assert sum(p.numel() for p in plain.parameters()) == wanted
 
 
+@pytest.mark.parametrize("block", BLOCKS)
 @settings(max_examples=25, deadline=None)
 @given(
     scale=st.integers(2, 4),
@@ -50,6 +62,7 @@ def test_parameters_after_folding(blocks: int, features: int) -> None:
     seed=st.integers(0, 2**31),
 )
 def test_folded_network_equals_the_branches(
+    block: str,
     scale: int,
     channels: int,
     blocks: int,
@@ -60,7 +73,15 @@ def test_folded_network_equals_the_branches(
     seed: int,
 ) -> None:
     network = shaken(
-        ECBSR(scale=scale, channels=channels, blocks=blocks, features=features, identity=identity), seed
+        ECBSR(
+            scale=scale,
+            channels=channels,
+            blocks=blocks,
+            features=features,
+            identity=identity and block == "ecb",
+            block=block,
+        ),
+        seed,
     ).double()
     x = torch.rand(1, channels, height, width, dtype=torch.float64)
     with torch.no_grad():
@@ -82,6 +103,72 @@ def test_zero_weights_give_nearest_neighbour(channels: int) -> None:
     x = torch.rand(1, channels, 4, 5)
     wanted = x.repeat_interleave(3, dim=2).repeat_interleave(3, dim=3)
     assert torch.equal(network(x), wanted)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_quiet_network_begins_as_nearest_neighbour_and_learns(block: str, training: bool) -> None:
+    torch.manual_seed(2)
+    network = ECBSR(blocks=1, features=8, block=block, quiet=True).train(training)
+    x = torch.rand(2, 1, 6, 5)
+    y = network(x)
+    wanted = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    torch.testing.assert_close(y, wanted, rtol=0, atol=1e-6)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-2)
+    for _ in range(2):  # at first the gradient stops at the last block
+        optimizer.zero_grad()
+        (network(x) - 0.5).square().mean().backward()
+        optimizer.step()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert all(slope.grad.abs().max() > 0 for slope in network.slopes)
+    assert not torch.allclose(network(x), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("block", ["repvgg", "acb", "dbb"])
+def test_training_mode_looks_at_the_whole_batch(block: str) -> None:
+    network = shaken(ECBSR(blocks=1, features=4, block=block), 4)
+    one, other = torch.rand(1, 1, 6, 6), torch.rand(1, 1, 6, 6) * 3
+    both = torch.cat([one, other])
+    torch.testing.assert_close(network(both)[:1], network(one))
+    network.train()
+    assert not torch.allclose(network(both)[:1], network(one), atol=1e-2)
+
+
+def test_wrong_blocks_are_refused() -> None:
+    with pytest.raises(ValueError, match="one of ecb, plain, repvgg, acb, dbb, not 'vgg'"):
+        ECBSR(block="vgg")
+    with pytest.raises(ValueError, match="options of ecb, not of dbb"):
+        ECBSR(block="dbb", identity=True)
+    with pytest.raises(ValueError, match="options of ecb, not of plain"):
+        ECBSR(block="plain", depth_multiplier=1.0)
+
+
+def test_every_block_folds_to_the_same_graph(tmp_path: Path) -> None:
+    """Only the numbers in the weights may differ."""
+    files = {}
+    for block in BLOCKS:
+        network = shaken(ECBSR(blocks=1, features=4, block=block), 6)
+        files[block] = export_ecbsr(network, tmp_path / f"{block}.onnx")
+    graphs = {block: onnx.load(path).graph for block, path in files.items()}
+    first = graphs["ecb"]
+    for block, graph in graphs.items():
+        assert files[block].stat().st_size == files["ecb"].stat().st_size
+        assert list(graph.node) == list(first.node)
+        assert [(w.name, w.dims) for w in graph.initializer] == [(w.name, w.dims) for w in first.initializer]
+        assert block == "ecb" or graph.initializer[0].raw_data != first.initializer[0].raw_data
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ENGINES / "checkpoints").glob("*/checkpoint.pt")), ids=lambda p: p.parent.name
+)
+def test_shipped_checkpoints_still_load(path: Path) -> None:
+    network = load_averaged(path.parent)[1]
+    model = ENGINES / f"{path.parent.name}.onnx"
+    plain = network.fold()
+    if model.exists():  # not all checkpoints are shipped as models
+        weights = {w.name: onnx.numpy_helper.to_array(w) for w in onnx.load(model).graph.initializer}
+        for i, kernel in enumerate(plain.kernels):
+            torch.testing.assert_close(kernel, torch.tensor(weights[f"kernel{i}"]), rtol=0, atol=1e-5)
 
 
 def test_folding_leaves_the_network_alone() -> None:

@@ -60,7 +60,6 @@ class Stages:
     frame_bytes: int = SIZE
     in_flight: int = 1
     fail: dict[str, tuple[int, Exception]] = field(default_factory=dict)
-    scale: int = 2
     made: list[int] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     sources: Alive = field(default_factory=Alive)
@@ -68,6 +67,10 @@ class Stages:
     ended: bool = False
     slept: dict[str, float] = field(default_factory=dict)
     """Seconds, by stage; those of inference run in parallel."""
+
+    @property
+    def output_bytes(self) -> int:
+        return 4 * self.frame_bytes
 
     def __post_init__(self) -> None:
         self.pool = ThreadPoolExecutor(self.in_flight, thread_name_prefix="test-pool")

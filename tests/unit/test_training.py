@@ -18,9 +18,13 @@ from vidsr.errors import SourceError, TrainingError
 from vidsr.evaluation.bicubic import downscale
 from vidsr.evaluation.metrics import luma_bt601
 from vidsr.training import loop
+from vidsr.training import run as run_module
 from vidsr.training.data import prepare
-from vidsr.training.loop import CHECKPOINT, Progress, learning_rate, load_averaged, train
+from vidsr.training.loop import Progress, train
+from vidsr.training.optim import learning_rate
 from vidsr.training.recipe import OptimizerOptions, Recipe
+from vidsr.training.run import CHECKPOINT, load_averaged
+from vidsr.training.validate import validate
 
 Trainer = Callable[..., Path]
 
@@ -98,7 +102,7 @@ def test_loss_falls_and_quality_rises(trainer: Trainer, pictures: Path) -> None:
     assert (path.parent / "curve.png").read_bytes()[:4] == b"\x89PNG"
     _, network, step = load_averaged(path.parent)
     assert step == 300
-    assert loop.validate(network, pictures / "train") == pytest.approx(qualities[2], abs=1e-9)
+    assert validate(network, pictures / "train") == pytest.approx(qualities[2], abs=1e-9)
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
@@ -144,7 +148,7 @@ def test_diverged_run_stops_and_keeps_the_last_good_checkpoint(
 ) -> None:
     recipe = recipe_of(optimizer__steps=40, run__checkpoint_every=10)
     usual = learning_rate
-    monkeypatch.setattr(loop, "learning_rate", lambda o, step: 1e30 if step >= 25 else usual(o, step))
+    monkeypatch.setattr(run_module, "learning_rate", lambda o, step: 1e30 if step >= 25 else usual(o, step))
     with pytest.raises(TrainingError, match=r"not finite any more at step 30; its checkpoint is the last"):
         trainer(recipe)
     monkeypatch.undo()
@@ -155,7 +159,7 @@ def test_weights_that_diverged_in_the_last_step_are_not_saved(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of step 10 is that of the weights before it, so it is still finite."""
-    monkeypatch.setattr(loop, "learning_rate", lambda _, step: float("inf") if step == 9 else 1e-3)
+    monkeypatch.setattr(run_module, "learning_rate", lambda _, step: float("inf") if step == 9 else 1e-3)
     with pytest.raises(TrainingError, match="the network is not finite any more at step 10; lower"):
         trainer(recipe_of(), steps=10)
 

@@ -12,8 +12,9 @@ from vidsr import records
 from vidsr.errors import TrainingError
 from vidsr.locks import lock_folder
 from vidsr.training.data import prepare
-from vidsr.training.loop import load_averaged, train
+from vidsr.training.loop import train
 from vidsr.training.recipe import Recipe
+from vidsr.training.run import load_averaged
 
 
 def write_pictures(root: Path) -> None:
@@ -66,7 +67,7 @@ def test_softened_pictures_are_smoother_and_come_besides(tmp_path: Path) -> None
     both = prepare(recipe_of(sources=(0.0, 1.0)), tmp_path, tmp_path / "cache")
     plain = prepare(recipe_of(), tmp_path, tmp_path / "cache")
     assert both.megapixels == 2 * plain.megapixels
-    high = both._high.reshape(4, 40, 48).astype(np.float64)
+    high = both.high.reshape(4, 40, 48).astype(np.float64)
     roughness = np.abs(np.diff(high, axis=2)).mean(axis=(1, 2))
     assert roughness[2:].max() < roughness[:2].min() / 2
     # A Gaussian keeps the mean.

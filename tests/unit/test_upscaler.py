@@ -59,7 +59,7 @@ def upscale(
     with Upscaler(
         model, form, width, height, get_backend(backend), UpscalerOptions(session=session, tile=tile)
     ) as upscaler:
-        dst = form.pixel_format.allocate(width * upscaler.scale, height * upscaler.scale)
+        dst = form.pixel_format.allocate(*upscaler.size_out)
         for plane in dst:
             plane.fill(1)
         upscaler.submit(src, dst).result()

@@ -41,7 +41,7 @@ class Session(Protocol):
 
         Args:
             src: Planes of the session's frame format and size; rows may be padded.
-            dst: Planes of the same format at `scale` times the size, written in place.
+            dst: Planes of the same format at the deployed graph's output size, written in place.
         """
 
     def close(self) -> None:
@@ -100,10 +100,10 @@ def check_planes(deployed: Deployed, src: Planes, dst: Planes) -> None:
     Raises:
         InferenceError: Their number, shapes or dtype are not the session's, or `dst` is read-only.
     """
-    pixels, scale = deployed.format.pixel_format, deployed.scale
+    pixels = deployed.format.pixel_format
     try:
         pixels.check(src, deployed.width, deployed.height)
-        pixels.check(dst, deployed.width * scale, deployed.height * scale)
+        pixels.check(dst, deployed.out_width, deployed.out_height)
     except ValueError as error:
         raise InferenceError(str(error), stage="inference") from error
     if not all(plane.flags.writeable for plane in dst):

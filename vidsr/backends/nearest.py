@@ -1,7 +1,8 @@
-"""The backend `nearest`: repeats every sample, whatever the network. For tests and for measuring the rest.
+"""The backend `nearest`: repeats samples, whatever the network. For tests and for measuring the rest.
 
 No library, no choice: the exact result is known beforehand, so that pipelines can be checked to the
-last sample. `auto` never takes it.
+last sample. `auto` never takes it. At a whole scale every sample is repeated as often; at others each output
+sample is the source's sample under its middle.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 
 from vidsr.backends.base import Availability, SessionOptions, check_planes
 from vidsr.errors import BackendUnavailableError, InferenceError
+from vidsr.models.resize import nearest_indices
 
 if TYPE_CHECKING:
     from vidsr.backends.base import Session
@@ -44,9 +46,12 @@ class _NearestSession:
         with self._lock:
             if self._closed:
                 raise InferenceError("this session is closed", stage="inference")
-            check_planes(self._deployed, src, dst)
+            deployed = self._deployed
+            check_planes(deployed, src, dst)
             for one, other in zip(src, dst, strict=True):
-                _repeat(one, other, self._deployed.scale)
+                rows = nearest_indices(len(one), len(other), deployed.height, deployed.out_height)
+                columns = nearest_indices(one.shape[1], other.shape[1], deployed.width, deployed.out_width)
+                np.copyto(other, one.take(columns, axis=1).take(rows, axis=0))
         return _Done()
 
     def close(self) -> None:
@@ -55,7 +60,7 @@ class _NearestSession:
 
 
 class NearestBackend:
-    """Repeats every sample `scale` times in both directions, cropped to the target's planes."""
+    """Takes for every output sample the nearest of the source."""
 
     name = "nearest"
 
@@ -83,16 +88,6 @@ class NearestBackend:
                 "the backend nearest has only the device cpu and the precision f32", hint="leave both at auto"
             )
         return {"backend": self.name}
-
-
-def _repeat(src: np.ndarray, dst: np.ndarray, scale: int) -> None:
-    rows, columns = dst.shape
-    wide = np.repeat(src, scale, axis=1)[:, :columns]
-    for i in range(scale):
-        part = dst[i::scale]
-        part[:] = wide[: len(part)]
-    if rows > scale * len(src):
-        raise AssertionError("target planes are never larger than the source times the scale")
 
 
 BACKEND = NearestBackend()

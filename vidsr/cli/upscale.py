@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidsr.errors import OptionsError
-from vidsr.job import Job, parse_time
+from vidsr.job import DEFAULT_SCALE, Job, parse_scale, parse_time
 
 if TYPE_CHECKING:
     from vidsr.pipeline import Progress
@@ -44,8 +44,20 @@ def upscale(
         ),
     ] = _DEFAULTS["model"],
     scale: Annotated[
-        int, typer.Option("-s", "--scale", help="How many times larger.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["scale"],
+        str | None,
+        typer.Option(
+            "-s",
+            "--scale",
+            help=f"How many times larger: 2, 1.5, 3/2. Default: {DEFAULT_SCALE}.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of --scale, as it is shown: 1920x1080, 1920x or x1080.", rich_help_panel=_MODEL
+        ),
+    ] = None,
     model_range: Annotated[
         int | None,
         typer.Option(help="For a file.onnx without a card: 1 or 255 for white.", rich_help_panel=_MODEL),
@@ -138,7 +150,8 @@ def upscale(
         source=source,
         output=output,
         model=model,
-        scale=scale,
+        scale=None if scale is None else parse_scale(scale),
+        size=size,
         model_range=None if model_range is None else _one_of("--model-range", model_range, 1, 255),
         backend=backend,
         device=device,
@@ -220,6 +233,8 @@ def _told(report: JobReport) -> str:
         f"{report.output or 'nothing written'}: {width}x{height} to {to_width}x{to_height},"
         f" {report.frames} frames{resumed}, {report.seconds:.1f} s, {report.fps:.1f} fps",
         f"model     {report.model} on {report.backend}" + (f" ({where})" if where else ""),
+        f"chosen    {report.model_reason}",
+        f"way       {report.way}; {report.tiles}",
         f"backend   {report.backend_reason}",
         f"colour    {report.color}",
     ]

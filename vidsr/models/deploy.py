@@ -54,78 +54,107 @@ class Deployed:
     width: int
     """Of the frames (or tiles) that go in, in luma pixels."""
     height: int
-    scale: int
+    out_width: int
+    """Of what comes out."""
+    out_height: int
     input_shapes: tuple[tuple[int, int], ...]
     """(rows, columns) of each plane that goes in."""
     output_shapes: tuple[tuple[int, int], ...]
     """(rows, columns) of each plane that comes out."""
     halo: int
     """Luma pixels on each side that an output sample depends on, chroma filters included."""
-    align: int
-    """Tiles begin at multiples of this, in luma pixels."""
+    align: tuple[int, int]
+    """Across and down: tiles begin at multiples of these, in luma pixels."""
     exact: bool
     """Whether tiles that overlap by the halo equal the whole frame."""
 
 
-def deploy(model: Model, frame_format: FrameFormat, width: int, height: int) -> Deployed:
+def deploy(
+    model: Model,
+    frame_format: FrameFormat,
+    width: int,
+    height: int,
+    target: tuple[int, int] | None = None,
+    *,
+    corners: bool = False,
+) -> Deployed:
     """Return the graph that upscales width x height frames of a format with a model.
 
     Luma networks get luma codes divided by the largest code; GBR is converted and brought to studio
-    range, in which they were trained. RGB networks get 0..1 by matrix and range.
+    range, in which they were trained. RGB networks get 0..1 by matrix and range. Where the network's
+    scale is not the target's, what it makes is resampled before it is rounded, and what it does not make
+    goes from the source's samples to the target's at once.
+
+    Args:
+        model: The network.
+        frame_format: Of the frames.
+        width: In luma pixels.
+        height: In luma pixels.
+        target: Width and height of the result; None: those that the model's scale gives.
+        corners: For a network with ``input = "target"``: adaptive cropping into four overlapping
+            patches, instead of padding to the network's multiple.
 
     Raises:
-        OptionsError: The size is not one of a picture.
+        OptionsError: A size is not one of a picture.
         ModelError: The model's file cannot be used.
         WeightsError: It is not the one of its card.
     """
+    from vidsr.models.lattice import Lattice
     from vidsr.models.paths import write_planes
 
-    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE):
+    spec, pixels = model.spec, frame_format.pixel_format
+    own = (width * spec.scale, height * spec.scale)
+    out_width, out_height = own if target is None else target
+    if not all(1 <= side <= MAX_SIDE for side in (width, height)):
         raise OptionsError(f"a picture of {width}x{height} cannot be upscaled")
-    data = write_planes(model, frame_format, width, height)
-    pixels, scale = frame_format.pixel_format, model.spec.scale
-    halo, align = _context(model, frame_format)
+    if not (width <= out_width <= 16 * MAX_SIDE and height <= out_height <= 16 * MAX_SIDE):
+        raise OptionsError(f"a picture of {width}x{height} cannot become {out_width}x{out_height}")
+    lattice = Lattice.of(spec, frame_format, (height, width), (out_height, out_width))
+    data = write_planes(model, lattice, corners=corners)
+    if lattice.own_scale is not None:
+        halo, side = _context(model, frame_format)
+        align = (side, side)
+    else:
+        halo, align = lattice.halo(spec), lattice.steps(spec)[::-1]
     return Deployed(
         model_bytes=data,
         digest=hashlib.sha256(data).hexdigest(),
         format=frame_format,
         width=width,
         height=height,
-        scale=scale,
+        out_width=out_width,
+        out_height=out_height,
         input_shapes=pixels.plane_shapes(width, height),
-        output_shapes=pixels.plane_shapes(width * scale, height * scale),
+        output_shapes=pixels.plane_shapes(out_width, out_height),
         halo=halo,
         align=align,
-        exact=model.spec.tiling == "exact",
+        exact=spec.tiling == "exact",
     )
 
 
 def _context(model: Model, frame_format: FrameFormat) -> tuple[int, int]:
-    """Return halo and alignment in luma pixels."""
+    """Return halo and alignment in luma pixels at the network's own scale."""
     spec, pixels = model.spec, frame_format.pixel_format
     shifts = (pixels.chroma_shift_x, pixels.chroma_shift_y)
-    align = lcm(1 << max(shifts), spec.multiple if spec.input == "low" else 1)
-    network = spec.halo
-    if spec.input == "target":
-        network = ceil(spec.halo / spec.scale) + upsampling_reach(upsampling_phases(spec.scale, 0.5))
+    align = lcm(1 << max(shifts), spec.multiple)
     if frame_format.chroma == "nearest":
         # Blocks of repeated samples; a chroma block never leaves its own aligned luma block.
-        return network + (max(align - 1, 0) if spec.channels == 3 and pixels.subsampled else 0), align
+        return spec.halo + (max(align - 1, 0) if spec.channels == 3 and pixels.subsampled else 0), align
     side = (
         upsampling_reach(upsampling_phases(spec.scale, 0.5)) if pixels.alpha or pixels.family == "gbr" else 0
     )
     if pixels.family != "yuv":
-        return max(network, side), align
+        return max(spec.halo, side), align
     offsets = chroma_offsets(frame_format.chroma_location, *shifts)
     for shift, offset in zip(shifts, offsets, strict=True):
         factor = 1 << shift
         if spec.channels == 1:
             reach = upsampling_reach(upsampling_phases(spec.scale, offset)) * factor
         elif factor == 1:
-            reach = network
+            reach = spec.halo
         else:
             up = upsampling_reach([(p + 0.5) / factor - offset for p in range(factor)]) * factor
             down = max(abs(k) for k in reduction_taps(factor, offset, box=False))
-            reach = network + up + factor - 1 + ceil(down / spec.scale)
+            reach = spec.halo + up + factor - 1 + ceil(down / spec.scale)
         side = max(side, reach + (factor - 1 if spec.channels == 1 else 0))
-    return max(network, side), align
+    return max(spec.halo, side), align

@@ -98,6 +98,28 @@ class GraphWriter:
         """Return `count` rows (axis 2) or columns (axis 3) from `start`, every `step`-th."""
         return self._slice(picture, axis, start, start + (count - 1) * step + 1, step)
 
+    def gather(self, picture: Picture, axis: int, indices: NDArray[np.integer[Any]]) -> Picture:
+        """Return the rows (axis 2) or columns (axis 3) at `indices`, in that order."""
+        name = self.node("Gather", picture.name, self.constant(indices.astype(np.int32)), axis=axis)
+        shape = [picture.channels, picture.height, picture.width]
+        shape[axis - 1] = len(indices)
+        return Picture(name, *shape)
+
+    def weigh(self, picture: Picture, axis: int, weights: NDArray[np.floating[Any]]) -> Picture:
+        """Return every row (axis 2) or column (axis 3) times its weight, f32."""
+        shape = [1, 1, 1, 1]
+        shape[axis] = len(weights)
+        factors = self.constant(weights.astype(np.float32).reshape(shape))
+        return self._like(picture, self.node("Mul", picture.name, factors))
+
+    def join(self, pictures: Sequence[Picture], axis: int) -> Picture:
+        """Return pictures one below the other (axis 2) or side by side (axis 3)."""
+        if len(pictures) == 1:
+            return pictures[0]
+        shape = [pictures[0].channels, pictures[0].height, pictures[0].width]
+        shape[axis - 1] = sum(p.height if axis == 2 else p.width for p in pictures)
+        return Picture(self.node("Concat", *(p.name for p in pictures), axis=axis), *shape)
+
     def _slice(self, picture: Picture, axis: int, start: int, stop: int, step: int = 1) -> Picture:
         ends = [self.constant(np.array([v], dtype=np.int64)) for v in (start, stop, axis, step)]
         shape = [1, picture.channels, picture.height, picture.width]
@@ -175,13 +197,20 @@ class GraphWriter:
 
     # ---- other graphs, ends ------------------------------------------------------------------------
 
-    def embed(self, graph: onnx.GraphProto, feeds: Mapping[str, str], output: str) -> str:
+    def embed(
+        self,
+        graph: onnx.GraphProto,
+        feeds: Mapping[str, str],
+        output: str,
+        shared: dict[str, str] | None = None,
+    ) -> str:
         """Add the nodes of `graph` that `output` needs and return what that tensor is called here.
 
         Args:
             graph: An interchange graph.
             feeds: Names here of the graph's inputs.
             output: A tensor in the graph.
+            shared: Names here of its weights, filled by the first call with it and used by further ones.
         """
         needed = {output}
         nodes = []
@@ -190,9 +219,11 @@ class GraphWriter:
                 nodes.append(node)
                 needed.update(name for name in node.input if name)
         prefix = f"n{len(self._nodes)}/"
-        names = {name: prefix + name for name in needed} | dict(feeds)
+        known = {} if shared is None else shared
+        names = {name: prefix + name for name in needed} | dict(feeds) | known
         for tensor in graph.initializer:
-            if tensor.name in needed:
+            if tensor.name in needed and tensor.name not in known:
+                known[tensor.name] = names[tensor.name]
                 copy = type(tensor)()
                 copy.CopyFrom(tensor)
                 copy.name = names[tensor.name]

@@ -19,7 +19,15 @@ from vidsr.models.rescale import rescaled
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Model", "engine_folders", "find_model", "list_models", "spec_of_file"]
+__all__ = [
+    "Model",
+    "engine_folders",
+    "find_model",
+    "list_models",
+    "named_model",
+    "scales_of",
+    "spec_of_file",
+]
 
 
 @dataclass(frozen=True)
@@ -93,19 +101,15 @@ def find_model(
         UnknownModelError: There is none; the message lists what there is.
         ModelError: The file or its card is missing or wrong, or has another scale.
     """
-    if name.lower().endswith(".onnx"):
-        return _same_scale(_from_file(Path(name), value_range), scale)
-    if value_range is not None:
-        raise OptionsError("--model-range is for an .onnx file without a card", hint="leave it out")
+    named = named_model(name, folders, value_range=value_range)
+    if named is not None:
+        return _same_scale(named, scale)
     models = list_models(folders)
-    for model in models:
-        if model.spec.id == name:
-            return _same_scale(model, scale)
     wanted = f"{scale}x-{name}"
     for model in models:
         if model.spec.id == wanted:
             return model
-    variants = [m for m in models if m.spec.network == name and m.spec.scale == scale]
+    variants = _plain_first([m for m in models if m.spec.network == name and m.spec.scale == scale])
     defaults = [m for m in variants if m.spec.default]
     if len(variants) == 1 or len(defaults) == 1:
         return (defaults or variants)[0]
@@ -113,6 +117,41 @@ def find_model(
         ids = ", ".join(m.spec.id for m in variants)
         raise UnknownModelError(f"'{name}' at scale {scale} could be any of {ids}", hint="name one of them")
     raise _unknown(name, scale, models)
+
+
+def named_model(
+    name: str, folders: list[Path] | None = None, *, value_range: Literal[1, 255] | None = None
+) -> Model | None:
+    """Return the one model that `name` means whatever the scale: a file's or an id's; None: it is neither.
+
+    Args:
+        name: As for `find_model`.
+        folders: Where to look; None: `engine_folders`.
+        value_range: As for `find_model`.
+
+    Raises:
+        ModelError: The file or its card is missing or wrong.
+        OptionsError: `value_range` is given for an installed model.
+    """
+    if name.lower().endswith(".onnx"):
+        return _from_file(Path(name), value_range)
+    if value_range is not None:
+        raise OptionsError("--model-range is for an .onnx file without a card", hint="leave it out")
+    return next((model for model in list_models(folders) if model.spec.id == name), None)
+
+
+def scales_of(name: str, folders: list[Path] | None = None) -> list[int]:
+    """Return the scales at which a network or variant exists, ascending.
+
+    Networks that work at the target's size count only where there are no others of the name.
+    """
+    found = [m for m in list_models(folders) if name in (m.spec.network, m.spec.id.split("-", 1)[1])]
+    return sorted({m.spec.scale for m in _plain_first(found)})
+
+
+def _plain_first(models: list[Model]) -> list[Model]:
+    """Leave out networks that work at the target's size, unless there are no others: those are named."""
+    return [m for m in models if m.spec.input == "low"] or models
 
 
 def _same_scale(model: Model, scale: int) -> Model:

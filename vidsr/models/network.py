@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidsr.color import upsampling_phases
 from vidsr.errors import ModelError
 from vidsr.models.graph import GraphWriter, Picture
-from vidsr.models.resample import upsample_plane
 
 if TYPE_CHECKING:
     import onnx
@@ -85,22 +83,20 @@ def run_network(
     model: Model,
     channels: Sequence[Picture],
     luma: LumaCodes | None = None,
+    weights: dict[str, str] | None = None,
 ) -> list[Picture]:
-    """Add the network and return its output channels, at `scale` times the size.
+    """Add the network and return its output channels, at `scale` times the size of what it takes.
 
     Args:
         writer: The graph.
         model: The network.
         channels: Its input, f32 0..1, one picture a channel.
         luma: Where the only channel is nothing but codes divided by the largest, those codes.
+        weights: Shared by all calls with it: see `GraphWriter.embed`.
     """
     spec, graph = model.spec, _modern(model).graph
     height, width = channels[0].height, channels[0].width
-    inner = spec.scale
-    if spec.input == "target":
-        phases = upsampling_phases(spec.scale, 0.5)
-        channels = [upsample_plane(writer, c, phases, phases) for c in channels]
-        height, width, inner = height * spec.scale, width * spec.scale, 1
+    inner = spec.scale if spec.input == "low" else 1
     below = up_to(height, spec.multiple, spec.min_size) - height
     right = up_to(width, spec.multiple, spec.min_size) - width
     size = (spec.channels, (height + below) * inner, (width + right) * inner)
@@ -110,9 +106,9 @@ def run_network(
     x = writer.pad(writer.join_channels(channels), 0, below, 0, right)
     feeds = {_input_name(graph): x.name}
     if tail is None:
-        whole = Picture(writer.embed(graph, feeds, graph.output[0].name), *size)
+        whole = Picture(writer.embed(graph, feeds, graph.output[0].name, weights), *size)
         return writer.split_channels(writer.crop(whole, height * inner, width * inner))
-    features = writer.embed(graph, feeds, tail.features)
+    features = writer.embed(graph, feeds, tail.features, weights)
     shuffled = writer.node("DepthToSpace", features, blocksize=tail.blocksize, mode=tail.mode)
     detail = writer.crop(Picture(shuffled, *size), height * inner, width * inner)
     repeated = [luma.repeated(writer, inner)] if luma else [writer.repeat(c, inner, inner) for c in channels]

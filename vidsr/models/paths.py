@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidsr.color import chroma_offsets, code_scale, rgb_to_ycc, upsampling_phases
+from vidsr.color import code_scale, rgb_to_ycc, upsampling_phases
 from vidsr.frame import Matrix
+from vidsr.models.at_target import run_at_target
 from vidsr.models.graph import GraphWriter, Picture
+from vidsr.models.lattice import Lattice, Size
 from vidsr.models.network import LumaCodes, interchange_opset, run_network
 from vidsr.models.resample import reduce_plane, reduction_taps, upsample_codes, upsample_plane
+from vidsr.models.resize import nearest_indices, repeat_to, resize_codes, resize_plane
 
 if TYPE_CHECKING:
-    from vidsr.models.deploy import FrameFormat
     from vidsr.models.lookup import Model
 
 __all__ = ["write_planes"]
@@ -23,20 +25,21 @@ __all__ = ["write_planes"]
 _Planes = list[Picture]
 
 
-def write_planes(model: Model, frame_format: FrameFormat, width: int, height: int) -> bytes:
-    """Return the deployed graph of `model` for width x height frames, serialised."""
-    return _Paths(model, frame_format, width, height).write()
+def write_planes(model: Model, lattice: Lattice, *, corners: bool) -> bytes:
+    """Return the deployed graph of `model`, serialised; see `vidsr.models.deploy.deploy`."""
+    return _Paths(model, lattice, corners=corners).write()
 
 
 class _Paths:
-    def __init__(self, model: Model, frame_format: FrameFormat, width: int, height: int) -> None:
+    def __init__(self, model: Model, lattice: Lattice, *, corners: bool) -> None:
         self.model = model
-        self.format = frame_format
-        self.pixels = frame_format.pixel_format
+        self.lattice = lattice
+        self.corners = corners
+        self.format = lattice.form
+        self.pixels = self.format.pixel_format
         self.peak = self.pixels.peak
-        self.scale = model.spec.scale
-        self.size = (height, width)
-        self.target = self.pixels.plane_shapes(width * self.scale, height * self.scale)
+        self.size = lattice.source
+        self.target = self.pixels.plane_shapes(lattice.target[1], lattice.target[0])
         self.writer = GraphWriter(interchange_opset(model.proto))
 
     def write(self) -> bytes:
@@ -53,7 +56,7 @@ class _Paths:
         }
         done = ways[self.model.spec.channels, self.pixels.family](colour)
         if self.pixels.alpha:
-            done.append(self._enlarge_codes(planes[-1], 0.5, 0.5))
+            done.append(self._enlarge_codes(planes[-1], self.target[-1], (0.5, 0.5)))
         for i, (plane, shape) in enumerate(zip(done, self.target, strict=True)):
             self.writer.output(f"q{i}", self.writer.crop(plane, *shape), self.peak)
         return self.writer.finish()
@@ -63,34 +66,32 @@ class _Paths:
     def _luma_codes(self, planes: _Planes) -> _Planes:
         """Luma through the network as codes / peak; chroma through the filter."""
         writer, codes = self.writer, LumaCodes(planes[0], self.peak)
-        (y,) = run_network(writer, self.model, [codes.values(writer)], codes)
-        luma = writer.to_codes(writer.affine(y, self.peak), self.peak)
-        offset_x, offset_y = chroma_offsets(
-            self.format.chroma_location, self.pixels.chroma_shift_x, self.pixels.chroma_shift_y
-        )
-        return [luma, *(self._enlarge_codes(plane, offset_x, offset_y) for plane in planes[1:])]
+        (y,) = self._run([codes.values(writer)], codes)
+        luma = writer.to_codes(writer.affine(self._settle(y), self.peak), self.peak)
+        chroma = zip(planes[1:], self.target[1:], strict=False)
+        return [luma, *(self._enlarge_codes(plane, shape, self.lattice.offsets) for plane, shape in chroma)]
 
     def _luma_of_gbr(self, planes: _Planes) -> _Planes:
         """GBR -> Y, Cb, Cr; Y through the network in studio range, as it was trained; back to GBR."""
         writer = self.writer
         matrix = rgb_to_ycc(self.format.working_matrix)
         y, *chroma = self._mix(self._rgb_of_codes(planes), matrix)
-        (y,) = run_network(writer, self.model, [writer.affine(y, 219 / 255, 16 / 255)])
-        y = writer.affine(y, 255 / 219, -16 / 219)
+        (y,) = self._run([writer.affine(y, 219 / 255, 16 / 255)])
+        y = writer.affine(self._settle(y), 255 / 219, -16 / 219)
         chroma = [self._enlarge(c) for c in chroma]
         return self._gbr_codes(self._mix([y, *chroma], np.linalg.inv(matrix)))
 
     # ---- RGB networks ------------------------------------------------------------------------------
 
     def _rgb_of_gbr(self, planes: _Planes) -> _Planes:
-        return self._gbr_codes(run_network(self.writer, self.model, self._rgb_of_codes(planes)))
+        return self._gbr_codes([self._settle(c) for c in self._run(self._rgb_of_codes(planes))])
 
     def _rgb_of_gray(self, planes: _Planes) -> _Planes:
         """Gray three times over; of what comes out, BT.709 luma."""
         gray = self._values(planes[0], chroma=False)
-        rgb = run_network(self.writer, self.model, [gray] * 3)
+        rgb = self._run([gray] * 3)
         (luma,) = self._mix(rgb, rgb_to_ycc(Matrix.BT709)[:1])
-        return [self._codes(luma, chroma=False)]
+        return [self._codes(self._settle(luma), chroma=False)]
 
     def _rgb_of_yuv(self, planes: _Planes) -> _Planes:
         """Chroma to luma's resolution, to RGB, through the network, and all the way back.
@@ -100,59 +101,82 @@ class _Paths:
         matrix = rgb_to_ycc(self.format.working_matrix)
         y = self._values(planes[0], chroma=False)
         chroma = [self._to_luma_lattice(self._values(p, chroma=True)) for p in planes[1:]]
-        rgb = run_network(self.writer, self.model, self._mix([y, *chroma], np.linalg.inv(matrix)))
+        rgb = self._run(self._mix([y, *chroma], np.linalg.inv(matrix)))
         y, *chroma = self._mix(rgb, matrix)
-        done = [self._codes(y, chroma=False)]
+        done = [self._codes(self._settle(y), chroma=False)]
         for c, shape in zip(chroma, self.target[1:], strict=False):
             done.append(self._codes(self._to_chroma_lattice(c, shape), chroma=True))
         return done
 
     def _to_luma_lattice(self, plane: Picture) -> Picture:
         """Chroma [1, 1, h, w], f32, at luma's size: luma sample k lies at chroma ``(k + 0.5) / factor``."""
-        down, across = self._factors()
+        down, across = self.lattice.factors
         if (down, across) == (1, 1):
             return plane
         if self.format.chroma == "nearest":
             return self.writer.crop(self.writer.repeat(plane, down, across), *self.size)
-        offset_x, offset_y = self._offsets()
+        offset_y, offset_x = self.lattice.offsets
         phases_y = [(p + 0.5) / down - offset_y for p in range(down)]
         phases_x = [(p + 0.5) / across - offset_x for p in range(across)]
         return self.writer.crop(upsample_plane(self.writer, plane, phases_y, phases_x), *self.size)
 
-    def _to_chroma_lattice(self, plane: Picture, shape: tuple[int, int]) -> Picture:
-        down, across = self._factors()
+    def _to_chroma_lattice(self, plane: Picture, shape: Size) -> Picture:
+        lattice, (down, across) = self.lattice, self.lattice.factors
         if (down, across) == (1, 1):
-            return plane
+            return self._settle(plane)
+        if lattice.made != lattice.target:
+            return resize_plane(self.writer, plane, *lattice.thinned(shape))
         box = self.format.chroma == "nearest"
-        offset_x, offset_y = self._offsets()
+        offset_y, offset_x = lattice.offsets
         taps_y = reduction_taps(down, offset_y, box=box)
         taps_x = reduction_taps(across, offset_x, box=box)
         return reduce_plane(self.writer, plane, taps_y, taps_x, shape, (down, across))
 
     # ---- shared ------------------------------------------------------------------------------------
 
-    def _factors(self) -> tuple[int, int]:
-        """Luma samples a chroma sample, downwards and across."""
-        return 1 << self.pixels.chroma_shift_y, 1 << self.pixels.chroma_shift_x
+    def _run(self, channels: _Planes, luma: LumaCodes | None = None) -> _Planes:
+        if self.model.spec.input == "low":
+            return run_network(self.writer, self.model, channels, luma)
+        return run_at_target(self.writer, self.model, channels, self.lattice.target, corners=self.corners)
 
-    def _offsets(self) -> tuple[float, float]:
-        return chroma_offsets(
-            self.format.chroma_location, self.pixels.chroma_shift_x, self.pixels.chroma_shift_y
-        )
+    def _settle(self, plane: Picture) -> Picture:
+        """What the network made, f32, at the target's size."""
+        return resize_plane(self.writer, plane, *self.lattice.settled())
 
-    def _enlarge_codes(self, codes: Picture, offset_x: float, offset_y: float) -> Picture:
-        """An integer plane, enlarged by the filter; its first sample lies at the offsets."""
+    def _enlarge_codes(self, codes: Picture, shape: Size, offsets: tuple[float, float]) -> Picture:
+        """An integer plane at the target's size, by the filter; its first sample lies at the offsets."""
+        scale = self.lattice.own_scale
         if self.format.chroma == "nearest":
-            return self.writer.repeat(codes, self.scale, self.scale)
-        phases_x, phases_y = (upsampling_phases(self.scale, o) for o in (offset_x, offset_y))
+            return self._repeated(codes, shape)
+        if scale is None:
+            axes = self.lattice.direct((codes.height, codes.width), shape, offsets)
+            return resize_codes(self.writer, codes, self.peak, *axes)
+        phases_y, phases_x = (upsampling_phases(scale, o) for o in offsets)
         return upsample_codes(self.writer, codes, self.peak, phases_y, phases_x)
 
     def _enlarge(self, plane: Picture) -> Picture:
-        """A full-size f32 plane, enlarged by the filter."""
+        """A full-size f32 plane at the target's size, by the filter."""
+        scale = self.lattice.own_scale
         if self.format.chroma == "nearest":
-            return self.writer.repeat(plane, self.scale, self.scale)
-        phases = upsampling_phases(self.scale, 0.5)
+            return self._repeated(plane, self.lattice.target)
+        if scale is None:
+            axes = self.lattice.direct(self.size, self.lattice.target, (0.5, 0.5))
+            return resize_plane(self.writer, plane, *axes)
+        phases = upsampling_phases(scale, 0.5)
         return upsample_plane(self.writer, plane, phases, phases)
+
+    def _repeated(self, plane: Picture, shape: Size) -> Picture:
+        """A plane at the target's size, each sample taken from the nearest."""
+        lattice = self.lattice
+        if lattice.own_scale is not None:
+            return self.writer.repeat(plane, lattice.own_scale, lattice.own_scale)
+        rows, columns = (
+            nearest_indices(have, wanted, source, target)
+            for have, wanted, source, target in zip(
+                (plane.height, plane.width), shape, lattice.source, lattice.target, strict=True
+            )
+        )
+        return repeat_to(self.writer, plane, rows, columns)
 
     def _values(self, codes: Picture, *, chroma: bool) -> Picture:
         span, zero = code_scale(self.pixels.bit_depth, self.format.range, chroma=chroma)

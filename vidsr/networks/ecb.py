@@ -12,11 +12,11 @@ one 3x3 convolution with zero padding, exactly.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from vidsr.networks.block import Block, conv_parameters
 
 __all__ = ["ECB", "EDGE_MASKS"]
 
@@ -27,15 +27,7 @@ EDGE_MASKS: dict[str, tuple[tuple[float, ...], ...]] = {
 }
 
 
-def _conv_parameters(out: int, inner: int, size: int) -> tuple[nn.Parameter, nn.Parameter]:
-    """Return weight [out, inner, size, size] and bias [out], drawn as torch's own Conv2d draws them."""
-    weight = torch.empty(out, inner, size, size)
-    nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
-    bound = 1 / math.sqrt(inner * size * size)
-    return nn.Parameter(weight), nn.Parameter(torch.empty(out).uniform_(-bound, bound))
-
-
-class ECB(nn.Module):
+class ECB(Block):
     """One block: [N, in, H, W] -> [N, out, H, W], linear (the activation belongs to the network)."""
 
     def __init__(
@@ -55,27 +47,18 @@ class ECB(nn.Module):
             raise ValueError(f"identity needs as many inputs as outputs, not {inner} and {out}")
         self.identity = identity
         middle = int(out * depth_multiplier)
-        self.conv_weight, self.conv_bias = _conv_parameters(out, inner, 3)
-        self.expand_weight, self.expand_bias = _conv_parameters(middle, inner, 1)
-        self.squeeze_weight, self.squeeze_bias = _conv_parameters(out, middle, 3)
+        self.conv_weight, self.conv_bias = conv_parameters(out, inner, 3)
+        self.expand_weight, self.expand_bias = conv_parameters(middle, inner, 1)
+        self.squeeze_weight, self.squeeze_bias = conv_parameters(out, middle, 3)
         self.edge_weight = nn.ParameterDict()
         self.edge_bias = nn.ParameterDict()
         self.edge_scale = nn.ParameterDict()
         self.edge_offset = nn.ParameterDict()
         for name, mask in EDGE_MASKS.items():
-            self.edge_weight[name], self.edge_bias[name] = _conv_parameters(out, inner, 1)
+            self.edge_weight[name], self.edge_bias[name] = conv_parameters(out, inner, 1)
             self.edge_scale[name] = nn.Parameter(torch.randn(out) * 1e-3)
             self.edge_offset[name] = nn.Parameter(torch.randn(out) * 1e-3)
             self.register_buffer(f"mask_{name}", torch.tensor(mask), persistent=False)
-
-    def fold(self) -> tuple[Tensor, Tensor]:
-        """Return the equal 3x3 convolution: kernel [out, in, 3, 3] and bias [out].
-
-        Differentiable: training runs on the folded kernel, and the gradient flows to the branches.
-        Always in the parameters' own precision, also under autocast.
-        """
-        with torch.autocast(self.conv_weight.device.type, enabled=False):
-            return self._fold()
 
     def _fold(self) -> tuple[Tensor, Tensor]:
         kernel: Tensor = self.conv_weight
@@ -96,11 +79,6 @@ class ECB(nn.Module):
             kernel = kernel + centre
         return kernel, bias
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the folded convolution on x [N, in, H, W]."""
-        kernel, bias = self.fold()
-        return F.conv2d(x, kernel, bias, padding=1)
-
     def forward_branches(self, x: Tensor) -> Tensor:
         """Run every branch on x [N, in, H, W] and sum: the definition that `fold` must equal."""
         out = F.conv2d(x, self.conv_weight, self.conv_bias, padding=1)
@@ -111,6 +89,13 @@ class ECB(nn.Module):
             mask = self._edge_kernel(name)
             out = out + F.conv2d(y, mask, self.edge_offset[name], groups=len(mask))
         return out + x if self.identity else out
+
+    @torch.no_grad()
+    def silence(self) -> None:
+        """Make the output zero (or the input, with the identity) by the last weights of each branch."""
+        last = [self.conv_weight, self.conv_bias, self.squeeze_weight, self.squeeze_bias]
+        for weight in [*last, *self.edge_scale.values(), *self.edge_offset.values()]:
+            weight.zero_()
 
     def _edge_kernel(self, name: str) -> Tensor:
         """Return the scaled mask, [out, 1, 3, 3]."""

@@ -6,22 +6,39 @@
 Values are 0..1 in and out: code values divided by the largest code, for luma as for RGB. The
 published luma networks work on 0..255; as every layer but PReLU is linear and PReLU commutes with a
 positive factor, theirs equal ours with all biases divided by 255.
+
+The same topology can be trained with other re-parameterised blocks in ECB's place (`BLOCKS`). All of
+them fold to the same network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from math import isqrt
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidsr.errors import WeightsError
+from vidsr.networks.block import Block, Plain
 from vidsr.networks.ecb import ECB
+from vidsr.networks.normalised import ACB, DBB, RepVGG
 
-__all__ = ["ECBSR", "PlainECBSR"]
+__all__ = ["BLOCKS", "ECBSR", "PlainECBSR"]
+
+_OTHERS: dict[str, type[Plain | RepVGG | ACB | DBB]] = {
+    "plain": Plain,
+    "repvgg": RepVGG,
+    "acb": ACB,
+    "dbb": DBB,
+}
+
+BLOCKS: dict[str, type[Block]] = {"ecb": ECB, **_OTHERS}
+"""What ECBSR can be trained with, by the name that recipes use."""
 
 
 class ECBSR(nn.Module):
@@ -36,30 +53,41 @@ class ECBSR(nn.Module):
         features: int = 16,
         depth_multiplier: float = 2.0,
         identity: bool = False,
+        block: str = "ecb",
+        quiet: bool = False,
     ) -> None:
         """Draw the weights of ECBSR-M<blocks>C<features>.
 
         Args:
             scale: Magnification, 2 or more.
             channels: 1 for luma, 3 for RGB.
-            blocks: ECBs between the first and the last.
+            blocks: Blocks between the first and the last.
             features: Channels between the layers.
-            depth_multiplier: See `ECB`.
-            identity: Whether the inner blocks add their input.
+            depth_multiplier: See `ECB`; it alone has it.
+            identity: Whether the inner blocks add their input; for `ECB` alone.
+            block: One of `BLOCKS`.
+            quiet: Begin as the upsampled input alone: the last block's output is zero at first. Advised
+                for blocks with batch normalisation, whose output, of a spread of 1 or more, would drown a
+                picture of 0..1 until training has quietened it. After P. Goyal et al., "Accurate,
+                Large Minibatch SGD", 2017, section 5.1.
         """
         super().__init__()
         self.scale = scale
         self.channels = channels
         ends = [channels, *[features] * (blocks + 1), channels * scale * scale]
-        self.body = nn.ModuleList(
-            ECB(
-                inner,
-                out,
-                depth_multiplier=depth_multiplier,
-                identity=identity and inner == out == features,
-            )
-            for inner, out in pairwise(ends)
-        )
+        if block not in BLOCKS:
+            raise ValueError(f"block must be one of {', '.join(BLOCKS)}, not {block!r}")
+        if block != "ecb" and (identity or depth_multiplier != 2.0):
+            raise ValueError(f"identity and depth_multiplier are options of ecb, not of {block}")
+        self.body = nn.ModuleList()
+        for inner, out in pairwise(ends):
+            if block == "ecb":
+                adds = identity and inner == out == features
+                self.body.append(ECB(inner, out, depth_multiplier=depth_multiplier, identity=adds))
+            else:
+                self.body.append(_OTHERS[block](inner, out))
+        if quiet:
+            self._blocks()[-1].silence()
         self.slopes = nn.ParameterList(nn.Parameter(torch.full((features,), 0.25)) for _ in range(blocks + 1))
 
     def fold(self) -> PlainECBSR:
@@ -73,20 +101,15 @@ class ECBSR(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Upscale x through the folded kernels; this is what training runs."""
-        folded = [block.fold() for block in self._blocks()]
-        return _run(x, folded, list(self.slopes), self.scale)
+        """Upscale x through the folded kernels, or in training through the branches where it must."""
+        return _run(x, self._blocks(), self.slopes, self.scale)
 
     def forward_branches(self, x: Tensor) -> Tensor:
-        """Upscale x through all branches: slower, and equal."""
-        y = x
-        for block, slope in zip(self._blocks(), self.slopes, strict=False):
-            y = F.prelu(block.forward_branches(y), slope)
-        y = self._blocks()[-1].forward_branches(y)
-        return F.pixel_shuffle(y + x.repeat_interleave(self.scale**2, dim=1), self.scale)
+        """Upscale x through all branches: slower, and equal in eval mode."""
+        return _run(x, [block.forward_branches for block in self._blocks()], self.slopes, self.scale)
 
-    def _blocks(self) -> list[ECB]:
-        return [block for block in self.body if isinstance(block, ECB)]
+    def _blocks(self) -> list[Block]:
+        return [cast(Block, block) for block in self.body]
 
 
 class PlainECBSR(nn.Module):
@@ -122,15 +145,18 @@ class PlainECBSR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale x [N, channels, H, W] to [N, channels, H * scale, W * scale]."""
-        layers = list(zip(self.kernels, self.biases, strict=True))
-        return _run(x, layers, list(self.slopes), self.scale)
+        pairs = zip(self.kernels, self.biases, strict=True)
+        layers = [partial(F.conv2d, weight=kernel, bias=bias, padding=1) for kernel, bias in pairs]
+        return _run(x, layers, self.slopes, self.scale)
 
 
-def _run(x: Tensor, layers: list[tuple[Tensor, Tensor]], slopes: list[Tensor], scale: int) -> Tensor:
+def _run(
+    x: Tensor, layers: Sequence[Callable[[Tensor], Tensor]], slopes: Iterable[Tensor], scale: int
+) -> Tensor:
     y = x
-    for (kernel, bias), slope in zip(layers, slopes, strict=False):
-        y = F.prelu(F.conv2d(y, kernel, bias, padding=1), slope)
-    y = F.conv2d(y, *layers[-1], padding=1)
+    for layer, slope in zip(layers, slopes, strict=False):
+        y = F.prelu(layer(y), slope)
+    y = layers[-1](y)
     # Nearest-neighbour skip, added before the shuffle while the channels still lie side by side.
     return F.pixel_shuffle(y + x.repeat_interleave(scale * scale, dim=1), scale)
 

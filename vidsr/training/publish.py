@@ -7,8 +7,8 @@ from pathlib import Path
 from vidsr.errors import OutputError
 from vidsr.models.card import Training, TrainingSource, write_card
 from vidsr.networks.export import ecbsr_card, export_ecbsr
-from vidsr.training.loop import load_averaged
 from vidsr.training.recipe import Recipe, Source
+from vidsr.training.run import load_averaged
 
 __all__ = ["publish"]
 

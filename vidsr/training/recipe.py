@@ -10,7 +10,16 @@ from typing import Literal
 from vidsr import records
 from vidsr.errors import TrainingError
 
-__all__ = ["DataOptions", "ModelOptions", "OptimizerOptions", "Recipe", "RunOptions", "Source"]
+__all__ = [
+    "DataOptions",
+    "ModelOptions",
+    "OptimizerOptions",
+    "Recipe",
+    "RunOptions",
+    "Source",
+    "TeacherOptions",
+    "VideoOptions",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,10 +33,15 @@ class ModelOptions:
     """1 for luma, 3 for RGB."""
     blocks: int
     features: int
+    block: Literal["ecb", "plain", "repvgg", "acb", "dbb"] = "ecb"
+    """What an ECBSR is trained with, see `vidsr.networks`; all fold to the same network."""
+    quiet: bool = False
+    """Begin as the upsampled input alone, which learns faster at first. The last three blocks always do."""
     variant: str = ""
     """Last part of the model's name, ``<scale>x-<network>-<variant>``; empty: from the sizes."""
     start: str = ""
-    """Name of a run beside this one, of the same sizes, whose averaged weights it starts from."""
+    """Name of a run beside this one whose averaged weights it starts from. At another scale the layers
+    that make the larger picture begin afresh: x3 and x4 start from x2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +59,39 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VideoOptions:
+    """The degradation "video": short moving crops, shrunk and put through real encoders."""
+
+    seed: int = 0
+    """Of everything that is random here."""
+    clips: int = 4000
+    frames: int = 12
+    """Of a clip; an encoder treats the first of a group unlike the others."""
+    kept: int = 3
+    """Frames of each clip that are trained on, drawn at random."""
+    side: int = 128
+    """Of a low-resolution frame in pixels."""
+    motion: int = 6
+    """Fastest pan, in high-resolution pixels a frame along each axis; every fourth clip stands still."""
+    crf: tuple[float, float] = (15.0, 38.0)
+    """Lowest and highest constant-quality value."""
+    x265: float = 0.3
+    """Share of the clips that x265 codes; x264 codes the others."""
+    uncoded: float = 0.2
+    """Share of the clips that are not coded."""
+    presets: tuple[str, ...] = ("veryfast", "faster", "medium", "slow")
+    gop: tuple[int, ...] = (12, 50, 250)
+    """Frames between key frames at most."""
+    softened: float = 0.6
+    """Share of the clips that are blurred first: much video is less sharp than photographs."""
+    soften: float = 1.6
+    """Largest standard deviation of that Gaussian, in high-resolution pixels; the smallest is 0.2."""
+    noise: float = 2.0
+    """A sixth of the clips gets Gaussian noise of up to this standard deviation, in code values, on the
+    low-resolution luma; what is aimed at stays without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataOptions:
     """What it is trained on."""
 
@@ -54,17 +101,37 @@ class DataOptions:
     patch: int = 64
     """Side of a low-resolution patch in pixels."""
     batch: int = 32
-    degradation: Literal["clean"] = "clean"
-    """clean: MATLAB-style bicubic, see `vidsr.evaluation.bicubic`."""
+    degradation: Literal["clean", "video"] = "clean"
+    """clean: MATLAB-style bicubic, see `vidsr.evaluation.bicubic`; video: see `VideoOptions`."""
+    video: VideoOptions = VideoOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeacherOptions:
+    """A larger network that the trained one imitates (distillation)."""
+
+    run: str
+    """Name of a run beside this one, of the same scale and channels."""
+    weight: float = 0.5
+    """Share of the loss that is measured against the teacher's picture instead of the true one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerOptions:
-    """How it is trained: Adam on L1, cosine schedule after a linear warm-up."""
+    """How it is trained."""
 
     steps: int
+    kind: Literal["adam", "soap"] = "adam"
+    """soap: see `vidsr.training.soap`; it needs about a fifth of Adam's steps, at up to 3e-3."""
+    loss: Literal["l1", "charbonnier", "l2"] = "l1"
+    """charbonnier: sqrt(d^2 + 1e-6) of values in 0..1; l2: mean squared difference, what PSNR measures."""
     rate: float = 1e-3
     final_rate: float = 1e-6
+    schedule: Literal["cosine", "step"] = "cosine"
+    """After the warm-up: half a cosine from `rate` down to `final_rate`, or `rate` halved every
+    `halve_every` steps."""
+    halve_every: int = 0
+    """For the schedule "step", in steps."""
     warmup: int = 200
     """Steps from zero to `rate`."""
     clip: float = 0.0
@@ -80,6 +147,8 @@ class RunOptions:
     seed: int = 0
     precision: Literal["bf16", "f32"] = "bf16"
     """bf16: autocast; weights, loss and optimizer stay in float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: an NVIDIA GPU where torch sees one."""
     compile: bool = True
     """Use torch.compile, which needs a C++ compiler."""
     checkpoint_every: int = 1000
@@ -93,17 +162,26 @@ class Recipe:
     model: ModelOptions
     data: DataOptions
     optimizer: OptimizerOptions
+    teacher: TeacherOptions | None = None
     run: RunOptions = RunOptions()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
+        video = self.data.video
         wrong = {
             "model.scale must be 2, 3 or 4": self.model.scale not in (2, 3, 4),
             "model.blocks must be 0 or more": self.model.blocks < 0,
             "model.features must be 1 or more": self.model.features < 1,
             "data.sources is empty": not self.data.sources,
+            "data.video.kept must be from 1 to data.video.frames": not 1 <= video.kept <= video.frames,
+            "data.video.side must be even and at least data.patch": self.data.degradation == "video"
+            and (video.side % 2 != 0 or video.side < self.data.patch),
             "data.patch and data.batch must be 1 or more": min(self.data.patch, self.data.batch) < 1,
             "optimizer.steps must be 1 or more": self.optimizer.steps < 1,
+            "optimizer.schedule 'step' needs optimizer.halve_every": self.optimizer.schedule == "step"
+            and self.optimizer.halve_every < 1,
+            "teacher.weight must be above 0 and at most 1": self.teacher is not None
+            and not 0 < self.teacher.weight <= 1,
             "optimizer.ema must be from 0 up to, not including, 1": not 0 <= self.optimizer.ema < 1,
             "run.checkpoint_every and run.validate_every must be 1 or more": min(
                 self.run.checkpoint_every, self.run.validate_every
@@ -122,6 +200,19 @@ class Recipe:
             TrainingError: The file is missing or wrong.
         """
         return records.load(cls, path, error=TrainingError)
+
+    def with_block(self, block: str) -> Recipe:
+        """Return the same run with another `ModelOptions.block`.
+
+        Raises:
+            TrainingError: There is no such block.
+        """
+        mapping = records.to_mapping(self)
+        mapping["model"]["block"] = block
+        try:
+            return records.from_mapping(Recipe, mapping)
+        except ValueError as error:
+            raise TrainingError(str(error)) from error
 
     @property
     def model_id(self) -> str:

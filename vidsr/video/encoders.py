@@ -11,9 +11,10 @@ import av.codec
 from vidsr.errors import OptionsError
 from vidsr.frame import ColorInfo, ColorRange, Matrix, PixelFormat, VideoInfo
 from vidsr.job import Job
+from vidsr.target import Target
 from vidsr.video.formats import nearest_planar
 
-__all__ = ["PICTURE_CODECS", "EncoderSettings", "encoder_formats", "plan_encoder"]
+__all__ = ["PICTURE_CODECS", "Coding", "EncoderSettings", "choose_coding", "encoder_formats", "plan_encoder"]
 
 PICTURE_CODECS = {
     ".png": "png",
@@ -24,6 +25,9 @@ PICTURE_CODECS = {
     ".bmp": "bmp",
     ".webp": "libwebp",
 }
+# Those that store the shape of a pixel.
+_ASPECT_PICTURES = frozenset({"png", "mjpeg", "tiff"})
+_ASPECT_VIDEO = frozenset({"libx264", "libx264rgb", "libx265", "h264_nvenc", "hevc_nvenc"})
 # crf and preset that look transparent at a sensible speed, and the option each codec calls them by.
 _DEFAULTS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "18", "preset": "medium"},
@@ -78,6 +82,14 @@ class EncoderSettings:
         """The planar layout in which frames are handed over; equal to `pixel_format` if that is planar."""
         return nearest_planar(self.pixel_format)
 
+    def keeps_aspect_in(self, form: str) -> bool:
+        """Tell whether a video in a container keeps the shape of its pixels.
+
+        PyAV gives Matroska's muxer no way to store it: there the encoder's own stream must say it.
+        """
+        known = self.sample_aspect_ratio not in (0, 1)
+        return not known or form not in ("matroska", "webm") or self.codec in _ASPECT_VIDEO
+
 
 def encoder_formats(codec: str) -> tuple[str, ...]:
     """Return the pixel formats that an encoder lists, or none if it takes any.
@@ -94,50 +106,82 @@ def encoder_formats(codec: str) -> tuple[str, ...]:
     return tuple(f.name for f in listed or ())
 
 
-def plan_encoder(job: Job, info: VideoInfo, *, threads: int, pictures: str | None) -> EncoderSettings:
-    """Choose codec, options, size and pixel format for a job.
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """An encoder and the pixel format it gets, which the source and the job decide whatever the size."""
+
+    codec: str
+    pixel_format: str
+
+    @property
+    def layout(self) -> PixelFormat:
+        """The planar layout of the pixel format."""
+        return nearest_planar(self.pixel_format)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """What the coded width and height must be multiples of."""
+        if self.codec not in _EVEN_ONLY:
+            return 1, 1
+        return 1 << self.layout.chroma_shift_x, 1 << self.layout.chroma_shift_y
+
+
+def choose_coding(job: Job, info: VideoInfo, *, pictures: str | None) -> Coding:
+    """Decide encoder and pixel format.
 
     Args:
-        job: The codec, crf, preset, pix_fmt and further options asked for.
+        job: What was asked for.
         info: The source.
-        threads: Encoder threads; part of the plan because x264's bytes depend on it.
         pictures: The picture codec, when still pictures are written instead of video.
 
     Raises:
         OptionsError: The codec is unknown, or cannot take the pixel format.
     """
     codec = pictures or _SHORT_NAMES.get(job.codec, "libx264" if job.codec == "auto" else job.codec)
-    notes: list[str] = []
-    formats = encoder_formats(codec)
-    chosen = _choose_format(codec, formats, info.pixel_format, job.pix_fmt)
-    if nearest_planar(chosen) != info.pixel_format:
+    return Coding(codec, _choose_format(codec, encoder_formats(codec), info.pixel_format, job.pix_fmt))
+
+
+def plan_encoder(
+    job: Job, info: VideoInfo, target: Target, coding: Coding, *, threads: int, pictures: bool
+) -> EncoderSettings:
+    """Decide everything about encoding.
+
+    Args:
+        job: What was asked for.
+        info: The source.
+        target: The result's size.
+        coding: Encoder and pixel format.
+        threads: Encoder threads; part of the settings because some encoders' bytes depend on it.
+        pictures: Whether still pictures are written instead of video.
+
+    Raises:
+        OptionsError: An option is not one of the encoder's.
+    """
+    codec, chosen, layout = coding.codec, coding.pixel_format, coding.layout
+    notes = []
+    if layout != info.pixel_format:
         notes.append(f"{codec} gets {chosen}: the source is {info.source_format}")
-    width, height = info.width * job.scale, info.height * job.scale
-    layout = nearest_planar(chosen)
-    if codec in _EVEN_ONLY:
-        padded = (
-            width + width % (1 << layout.chroma_shift_x),
-            height + height % (1 << layout.chroma_shift_y),
+    if pictures and target.notes and codec not in _ASPECT_PICTURES:
+        notes.append(f"{codec} has no place for the shape of pixels: the picture will look distorted")
+    width, height = (-(-side // step) * step for side, step in zip(target.size, coding.steps, strict=True))
+    if (width, height) != target.size:
+        notes.append(
+            f"{codec} cannot code {target.width}x{target.height} in {chosen}: the last row or column is"
+            f" repeated to make {width}x{height}"
         )
-        if padded != (width, height):
-            notes.append(
-                f"{codec} cannot code {width}x{height} in {chosen}: the last row or column is repeated"
-                f" to make {padded[0]}x{padded[1]}"
-            )
-        width, height = padded
     return EncoderSettings(
         codec=codec,
         width=width,
         height=height,
         pixel_format=chosen,
         source_color=info.color,
-        color=_output_color(info, layout, pictures=pictures is not None),
+        color=_output_color(info, layout, pictures=pictures),
         time_base=Fraction(1, info.time_base.denominator),
         frame_rate=_sane_rate(info.frame_rate),
-        sample_aspect_ratio=info.sample_aspect_ratio,
+        sample_aspect_ratio=target.sample_aspect_ratio,
         rotation=info.rotation,
         display_matrix=info.display_matrix,
-        options=_options(codec, job, info, layout, threads, pictures is not None),
+        options=_options(codec, job, info, layout, threads, pictures),
         notes=tuple(notes),
     )
 

@@ -130,8 +130,11 @@ def _mux(
         elif info.rotation:
             video.set_display_rotation(info.rotation)
         header = bytes(template.codec_context.extradata or b"")
-        if template.codec_context.sample_aspect_ratio:
-            video.codec_context.sample_aspect_ratio = template.codec_context.sample_aspect_ratio
+        # VP9 and FFV1 have no place for it in their stream, and SVT-AV1 writes square pixels: the segment's
+        # container knows.
+        aspect = template.sample_aspect_ratio or template.codec_context.sample_aspect_ratio
+        if aspect:
+            video.codec_context.sample_aspect_ratio = aspect
     video.time_base = time_base
     carried: dict[int, _Carried] = {}
     if source is not None:

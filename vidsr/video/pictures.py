@@ -120,6 +120,8 @@ def _encoded(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
     context.pix_fmt = settings.pixel_format
     context.time_base = settings.time_base
     context.color_range = 2
+    if settings.sample_aspect_ratio:
+        context.sample_aspect_ratio = settings.sample_aspect_ratio
     context.options = dict(settings.options)
     ready = convert_frame(frame, settings.source_color, settings.pixel_format, settings.color)
     ready.pts, ready.time_base = 0, settings.time_base

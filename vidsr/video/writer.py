@@ -154,10 +154,24 @@ class SegmentWriter:
             packets: Iterable[Any] = self._stream.encode(frame)
             for packet in packets:
                 self._decode_order.append(packet.pts)
+                self._mend_dts(packet)
                 packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
                 self._container.mux(packet)
         except (av.FFmpegError, OSError) as error:
             raise _failed(error, self.path) from error
+
+    def _mend_dts(self, packet: Any) -> None:
+        """Replace a decoding time that cannot be.
+
+        Of fewer frames than it reorders, x265 4.1 takes the delay from memory that it never wrote. Decoding
+        times are made anew when segments are joined; until then they must only be ones that MP4 can hold.
+        """
+        if self._settings.codec != "libx265" or packet.dts is None:
+            return
+        first, last = self.pts[0], self.pts[-1]
+        # A true one is the time of a frame, less the time that as many frames take as are reordered.
+        if not first - (last - first) <= packet.dts <= packet.pts:
+            packet.dts = packet.pts
 
     def discard(self) -> None:
         """Close and delete the file, unless `finish` was called: then do nothing."""

@@ -1,0 +1,120 @@
+"""Which model makes a result, and by which way it gets to the target's size: all of it is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import sqrt
+from pathlib import Path
+from typing import Literal
+
+from vidsr.errors import OptionsError
+from vidsr.models.lookup import Model, find_model, named_model, scales_of
+from vidsr.models.resize import LANCZOS
+
+__all__ = ["Choice", "choose_model", "way_to"]
+
+_Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A model for a job."""
+
+    model: Model
+    reason: str
+    """Why this one, in words."""
+    way: str
+    """How it gets to the target: "2x network, then down to 1.5x (Lanczos)"."""
+
+
+def choose_model(
+    name: str,
+    source: _Size,
+    target: _Size,
+    label: str,
+    *,
+    value_range: Literal[1, 255] | None = None,
+    folders: list[Path] | None = None,
+) -> Choice:
+    """Return the model that brings a source to a target, and the way it does.
+
+    An id or a file is taken at any target. Of a network's or variant's models the one whose scale is the
+    target's is taken, or else the one whose scale is nearest to it as a ratio; of two that are equally near
+    the larger, for less is lost on the way down than on the way up.
+
+    Args:
+        name: As for `find_model`.
+        source: Width and height.
+        target: Width and height.
+        label: What the target is called: "1.5x", "1920x1080".
+        value_range: As for `find_model`.
+        folders: Where to look for models; None: the installed ones.
+
+    Raises:
+        UnknownModelError: There is none of that name, or several are meant.
+        ModelError: The file or its card is missing or wrong.
+        OptionsError: The target is the source's own size, and the model is not one that only restores.
+    """
+    model = named_model(name, folders, value_range=value_range)
+    if model is not None:
+        reason = "as it was named"
+    else:
+        scales = scales_of(name, folders)
+        if source != target:
+            scales = [s for s in scales if s > 1] or scales  # those of 1x only restore
+        scale = _nearest(scales, source, target)
+        model = find_model(name, scale, folders)
+        reason = _reason(name, model, scales, label, equal=_equal(model, source, target))
+    if source == target and (model.spec.input, model.spec.scale) != ("low", 1):
+        raise OptionsError(
+            f"the result would be as large as the source, {source[0]}x{source[1]}",
+            hint="ask for a larger --scale or --size",
+        )
+    return Choice(model, reason, way_to(model, source, target, label))
+
+
+def _reason(name: str, model: Model, scales: Sequence[int], label: str, *, equal: bool) -> str:
+    if model.spec.input == "target":
+        return f"'{name}' works at any size"
+    if equal:
+        return f"what '{name}' means at {model.spec.scale}x"
+    if len(scales) == 1:
+        return f"'{name}' is there at {model.spec.scale}x only"
+    there = ", ".join(f"{s}x" for s in scales)
+    return f"of '{name}' at {there}, {model.spec.scale}x is the nearest to {label}"
+
+
+def _nearest(scales: Sequence[int], source: _Size, target: _Size) -> int:
+    """Return the scale with the smallest |log(scale / wanted)|; without any the one to complain about.
+
+    Wanted is the geometric mean of both axes' magnifications; squares are compared, which are rational.
+    """
+    area = Fraction(target[0] * target[1], source[0] * source[1])
+    if not scales:
+        return 1 if source == target else max(2, round(sqrt(area)))
+    return min(scales, key=lambda s: (max(s * s / area, area / (s * s)), -s))
+
+
+def _equal(model: Model, source: _Size, target: _Size) -> bool:
+    return target == (source[0] * model.spec.scale, source[1] * model.spec.scale)
+
+
+def way_to(model: Model, source: _Size, target: _Size, label: str) -> str:
+    """Return in words how a model gets from a source's size to a target's."""
+    spec = model.spec
+    if spec.input == "target":
+        return f"bicubic up to {label}, then a network that works at that size"
+    network = f"{spec.scale}x network"
+    if _equal(model, source, target):
+        return network
+    made = (source[0] * spec.scale, source[1] * spec.scale)
+    if target[0] <= made[0] and target[1] <= made[1]:
+        how = "down to"
+    elif target[0] >= made[0] and target[1] >= made[1]:
+        how = "up to"
+    else:
+        across, down = ("up", "down") if target[0] > made[0] else ("down", "up")
+        how = f"{across} across and {down} vertically to"
+    return f"{network}, then {how} {label} ({LANCZOS.name})"
