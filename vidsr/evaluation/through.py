@@ -35,7 +35,7 @@ def opened(
     with Upscaler(model, frame_format, width, height, backend, options) as upscaler:
 
         def enlarge(planes: Planes) -> Planes:
-            made = frame_format.pixel_format.allocate(width * upscaler.scale, height * upscaler.scale)
+            made = frame_format.pixel_format.allocate(*upscaler.size_out)
             upscaler.submit(planes, made).result()
             return made
 
