@@ -27,7 +27,9 @@ def evaluate(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "-m", "--model", help="A network, a name or a file.onnx; several times: several. Default: ecbsr."
+            "-m",
+            "--model",
+            help="A network, a name, a file.onnx, or auto; several times: several. Default: ecbsr.",
         ),
     ] = None,
     scale: Annotated[int, typer.Option("-s", "--scale", help="How many times larger.")] = 2,
@@ -77,8 +79,8 @@ def evaluate(
     with what it was: PSNR, SSIM, XPSNR, bits, and a verdict on each model.
     """
     from vidsr.backends import choose_backend
-    from vidsr.evaluation.clips import Coding
     from vidsr.evaluation.results import Results
+    from vidsr.evaluation.scores import Coding
     from vidsr.evaluation.sources import name_models, parse_crfs, sort_sources
     from vidsr.video.probe import probe
 
@@ -91,7 +93,8 @@ def evaluate(
     folders, clips = sort_sources(sources)
     infos = [probe(clip) for clip in clips]
     _check_extras(report, vmaf=vmaf and bool(clips))
-    results = Results(name_models(model or ["ecbsr"], scale), coding, keep_crops=report is not None)
+    models, automatic = name_models(model or ["ecbsr"], scale)
+    results = Results(models, coding, automatic, keep_crops=report is not None)
     chosen, _ = choose_backend(backend)
     for name, folder in folders.items():
         results.add_pictures(folder, name, chosen, _options(precision or "f32"))
@@ -146,21 +149,34 @@ def _bar(total: int, *, hidden: bool) -> Any:
 
 
 def _told(results: Results) -> str:
-    from vidsr.evaluation.tables import clip_table, describe_coding, judge, mean_clip, picture_table, text
+    from vidsr.evaluation.tables import (
+        auto_table,
+        clip_table,
+        describe_coding,
+        gain_table,
+        markdown,
+        mean_clip,
+        picture_table,
+    )
+    from vidsr.evaluation.verdicts import judge, judge_auto
 
-    blocks = [
-        f"{name}, {results.coding.scale}x: PSNR-Y in dB / SSIM-Y\n{text(picture_table(scores))}"
-        for name, scores in results.pictures.items()
-    ]
-    if results.clips:
-        blocks.append(f"Clips {describe_coding(results.coding)}.")
-    for clip in results.clips:
+    blocks = []
+    for name, scores in results.pictures.items():
+        title = f"## {name}, {results.coding.scale}x: PSNR-Y in dB / SSIM-Y"
+        blocks += [title, markdown(picture_table(scores))]
+    clips = results.clips
+    if clips:
+        blocks.append(f"## Clips\n\nEach was {describe_coding(results.coding)}.")
+    for clip in clips:
         width, height = clip.size
-        told = f"{clip.name}, {width}x{height}, {clip.frames} frames"
-        blocks.append(f"{told}\n{text(clip_table(clip))}")
-    if len(results.clips) > 1:
-        mean = mean_clip(results.clips)
-        blocks.append(f"{mean.name}\n{text(clip_table(mean))}")
-    if results.clips:
-        blocks.append("\n".join(map(str, judge(results.clips, list(results.models)))))
+        title = f"### {clip.name}, {width}x{height}, {clip.frames} frames"
+        blocks += [title, markdown(clip_table(clip))]
+    if len(clips) > 1:
+        mean = mean_clip(clips)
+        blocks += [f"### {mean.name}", markdown(clip_table(mean))]
+    for verdict in judge(clips, list(results.models)):
+        title = f"### {verdict.model}: dB of PSNR-Y over the better of bicubic and Lanczos"
+        blocks += [title, markdown(gain_table(clips, verdict.model)), str(verdict)]
+    if auto := judge_auto(clips, results.automatic):
+        blocks += ["### What auto takes", markdown(auto_table(auto)), str(auto)]
     return "\n\n".join(blocks)

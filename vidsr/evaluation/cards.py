@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vidsr.evaluation.clips import ClipScores, Coding, Point
 from vidsr.evaluation.pictures import BICUBIC, PictureScore
+from vidsr.evaluation.scores import ClipScores, Coding, Point
 from vidsr.models.card import write_card
 from vidsr.models.lookup import Model
 

@@ -1,26 +1,26 @@
 """Measuring models on compressed video, against what players do.
 
-A clip's frames are shrunk, encoded at each quality, decoded, enlarged by every model and by swscale's
-bicubic and Lanczos filters, and compared with the frames as they were. No border is cut off.
+A clip's frames are shrunk, encoded at each quality into a file, decoded, enlarged by every model and by
+swscale's bicubic and Lanczos filters, and compared with the frames as they were. No border is cut off. Only
+a few frames are held at a time, whatever the clip's length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vidsr.backends.base import Backend
-from vidsr.errors import OptionsError, SourceError, UnsupportedFormatError
-from vidsr.evaluation.bicubic import downscale
+from vidsr.errors import OptionsError, UnsupportedFormatError
+from vidsr.evaluation.degraded import Small, coded, read_frames
 from vidsr.evaluation.metrics import SSIM_WINDOW, psnr, ssim
+from vidsr.evaluation.scores import FILTERS, ClipScores, Coding, Figures, Point
 from vidsr.evaluation.through import Enlarger, opened
 from vidsr.evaluation.vmaf import Vmaf
 from vidsr.frame import Planes, VideoInfo
@@ -28,81 +28,13 @@ from vidsr.models.deploy import FrameFormat
 from vidsr.models.lookup import Model
 from vidsr.prefetch import Prefetch
 from vidsr.upscaler import UpscalerOptions
-from vidsr.video.enlarge import Filter, enlarge
-from vidsr.video.reader import Reader, Span
-from vidsr.video.recode import recode
+from vidsr.video.enlarge import enlarge
 from vidsr.video.xpsnr import Xpsnr
 
-__all__ = ["FILTERS", "ClipScores", "Coding", "Figures", "Point", "Watcher", "evaluate_clip"]
-
-FILTERS: tuple[Filter, ...] = ("bicubic", "lanczos")
-"""What every model is compared with."""
+__all__ = ["Watcher", "evaluate_clip"]
 
 _EQUAL_DB = 100.0
 """What a frame without any difference counts as, so that one black frame does not make a mean infinite."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coding:
-    """How clips are degraded and measured."""
-
-    scale: int = 2
-    crfs: tuple[float | None, ...] = (None, 18, 23, 28, 33)
-    """Constant-quality values; None: shrunk, but not compressed."""
-    codec: str = "libx264"
-    preset: str | None = "medium"
-    frames: int | None = None
-    """Of each clip, from its beginning; None: all."""
-    every: int = 4
-    """SSIM and VMAF look at one frame of so many; PSNR and XPSNR at all."""
-    vmaf: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name in ("frames", "every"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise OptionsError(f"--{name} must be 1 or more, not {value}")
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """How near a method comes to the original, on luma."""
-
-    psnr_y: float
-    """dB; mean of the frames' figures, of which each is at most 100."""
-    ssim_y: float
-    """Mean of the frames' figures."""
-    xpsnr_y: float
-    """dB; of the mean root distance of the frames, as FFmpeg's filter makes it for a clip."""
-    vmaf: float | None = None
-    """0..100; mean of the frames' figures."""
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """A clip at one quality."""
-
-    crf: float | None
-    """None: not compressed."""
-    bits_per_pixel: float | None
-    """Of the compressed small frames."""
-    kilobits: float | None
-    """A second, of the same."""
-    figures: dict[str, Figures]
-    """By method: `FILTERS`, then the models."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClipScores:
-    """A clip at all its qualities."""
-
-    name: str
-    """The file's name without its suffix, in lower case."""
-    size: tuple[int, int]
-    """Width and height that were compared; those of the small frames are `scale` times smaller."""
-    frames: int
-    frame_rate: float
-    points: tuple[Point, ...]
 
 
 class Watcher(Protocol):
@@ -138,40 +70,30 @@ def evaluate_clip(
         OptionsError: It is too small, or the encoder does not take it or an option.
         BackendError: The backend cannot run a model.
     """
-    width, height = _compared_size(info, coding.scale)
-    layout, rate = info.pixel_format, _sane_rate(info)
-    with closing(_read(info, coding, (width, height))) as originals:
-        low = [_shrunk(planes, coding.scale, layout.peak) for planes in originals]
-    if not low:
-        raise SourceError("no frame can be decoded from it", path=info.path)
-    color = info.color
+    size = _compared_size(info, coding.scale)
+    layout, color, rate = info.pixel_format, info.color, _sane_rate(info)
+    small = Small(info, coding.frames, size, coding.scale)
     frame_format = FrameFormat(layout, color.matrix, color.range, color.chroma_location)
-    small = (width // coding.scale, height // coding.scale)
     points = []
     with ExitStack() as stack:
         methods: dict[str, Enlarger] = {
             kind: partial(enlarge, pixel_format=layout, scale=coding.scale, method=kind) for kind in FILTERS
         }
         for name, model in models.items():
-            methods[name] = stack.enter_context(opened(model, frame_format, *small, backend, options))
+            one = opened(model, frame_format, *small.size, coding.scale, backend, options)
+            methods[name] = stack.enter_context(one)
         for crf in coding.crfs:
-            frames, size = low, 0
+            with coded(small, crf, rate, codec=coding.codec, preset=coding.preset) as low:
+                frames = _enlarged(read_frames(info, coding.frames, size), low.frames, methods)
+                with Prefetch(frames, 1, name="enlarging") as pairs:
+                    look = None if watcher is None else partial(watcher.look, crf)
+                    figures = _measure(pairs, methods, info, size, rate, coding, look, progress)
+            bits, kilobits = None, None
             if crf is not None:
-                coded = recode(
-                    low, layout, codec=coding.codec, crf=crf, preset=coding.preset, frame_rate=rate
-                )
-                frames, size = coded.frames, coded.bytes
-            with (
-                closing(_read(info, coding, (width, height))) as originals,
-                Prefetch(_enlarged(originals, frames, methods), 1, name="enlarging") as pairs,
-            ):
-                look = None if watcher is None else partial(watcher.look, crf)
-                figures = _measure(pairs, methods, info, (width, height), rate, coding, look, progress)
-            pixels = len(low) * small[0] * small[1]
-            bits = None if crf is None else 8 * size / pixels
-            kilobits = None if crf is None else 8e-3 * size * float(rate) / len(low)
-            points.append(Point(crf, bits, kilobits, figures))
-    return ClipScores(Path(info.path).stem.lower(), (width, height), len(low), float(rate), tuple(points))
+                bits = 8 * low.bytes / (small.count * small.size[0] * small.size[1])
+                kilobits = 8e-3 * low.bytes * float(rate) / small.count
+            points.append(Point(crf, bits, kilobits, low.compression, figures))
+    return ClipScores(Path(info.path).stem.lower(), size, small.count, float(rate), tuple(points))
 
 
 def _compared_size(info: VideoInfo, scale: int) -> tuple[int, int]:
@@ -189,27 +111,14 @@ def _compared_size(info: VideoInfo, scale: int) -> tuple[int, int]:
     return width, height
 
 
-def _read(info: VideoInfo, coding: Coding, size: tuple[int, int]) -> Generator[Planes, None, None]:
-    """Yield the frames, cropped at the right and the bottom."""
-    shapes = info.pixel_format.plane_shapes(*size)
-    with Reader(info, Span(frames=coding.frames)) as reader:
-        for frame in reader:
-            yield tuple(p[:rows, :columns] for p, (rows, columns) in zip(frame.planes, shapes, strict=True))
-
-
-def _shrunk(planes: Planes, scale: int, peak: int) -> Planes:
-    return tuple(_shrunk_plane(plane, scale, peak) for plane in planes)
-
-
-def _shrunk_plane(plane: NDArray[Any], scale: int, peak: int) -> NDArray[Any]:
-    return np.ascontiguousarray(downscale(plane, scale, peak=peak))
-
-
 def _enlarged(
-    originals: Iterator[Planes], low: Sequence[Planes], methods: Mapping[str, Enlarger]
+    originals: Generator[Planes, None, None],
+    low: Generator[Planes, None, None],
+    methods: Mapping[str, Enlarger],
 ) -> Iterator[tuple[Planes, dict[str, Planes]]]:
-    for original, small in zip(originals, low, strict=True):
-        yield original, {name: method(small) for name, method in methods.items()}
+    with closing(originals), closing(low):
+        for original, small in zip(originals, low, strict=True):
+            yield original, {name: method(small) for name, method in methods.items()}
 
 
 def _measure(

@@ -3,7 +3,8 @@
 A picture is shrunk by `vidsr.evaluation.bicubic`, enlarged by each model, and compared on BT.601 luma
 without a border of `scale` pixels. Two inputs are told apart, because they differ by 0.1 dB:
 
-* float: unrounded luma in, unrounded luma out (for RGB networks: uint8 RGB in and out), as published;
+* float: unrounded luma in, unrounded luma out, as published (for RGB networks uint8 RGB in and out, for those
+  that work at the target's size the same as planes);
 * planes: rounded luma in and out, through the very graph that video goes through.
 """
 
@@ -62,6 +63,7 @@ class PictureScore:
 def evaluate_pictures(
     models: Mapping[str, Model],
     folder: Path,
+    scale: int,
     backend: Backend,
     options: UpscalerOptions,
     run_float: FloatRunner,
@@ -71,8 +73,9 @@ def evaluate_pictures(
     """Return a score for each picture in `folder`.
 
     Args:
-        models: By the name that they get in the scores; all of one scale.
+        models: By the name that they get in the scores; all of `scale`, or for any.
         folder: With pictures, in it or below.
+        scale: How many times smaller the pictures are made.
         backend: What the planes go through.
         options: How that runs.
         run_float: Runs a model on unrounded values.
@@ -83,7 +86,6 @@ def evaluate_pictures(
         OptionsError: A picture is too small.
         BackendError: The backend cannot run a model.
     """
-    scale = next(iter(models.values())).spec.scale
     scores = []
     for path in find_pictures([folder]):
         high = crop_to_multiple(read_picture(path), scale)
@@ -92,11 +94,12 @@ def evaluate_pictures(
         plain = np.clip(upscale(luma_bt601(low), scale), 0, 255)
         made, planes = {BICUBIC: plain}, {}
         for name, model in models.items():
-            if model.spec.channels == 1:
+            if model.spec.channels == 3:
+                made[name] = planes[name] = _rgb(model, low, scale, backend, options)
+                continue
+            made[name] = planes[name] = _planes_luma(model, low, scale, backend, options)
+            if model.spec.input == "low":
                 made[name] = _float_luma(model, low, run_float)
-                planes[name] = _planes_luma(model, low, backend, options)
-            else:
-                made[name] = planes[name] = _rgb(model, low, backend, options)
         watcher(path.stem, wanted, {BICUBIC: plain, **planes})
         scores.append(PictureScore(path.stem, _all(made, wanted, scale), _all(planes, wanted, scale)))
     return scores
@@ -134,19 +137,19 @@ def _float_luma(model: Model, low: NDArray[np.uint8], run: FloatRunner) -> NDArr
 
 
 def _planes_luma(
-    model: Model, low: NDArray[np.uint8], backend: Backend, options: UpscalerOptions
+    model: Model, low: NDArray[np.uint8], scale: int, backend: Backend, options: UpscalerOptions
 ) -> NDArray[np.float64]:
     y = np.rint(luma_bt601(low)).astype(np.uint8)
     frame_format = FrameFormat(PixelFormat.parse("gray"))
-    with opened(model, frame_format, y.shape[1], y.shape[0], backend, options) as enlarge:
+    with opened(model, frame_format, y.shape[1], y.shape[0], scale, backend, options) as enlarge:
         return enlarge((y,))[0].astype(np.float64)
 
 
 def _rgb(
-    model: Model, low: NDArray[np.uint8], backend: Backend, options: UpscalerOptions
+    model: Model, low: NDArray[np.uint8], scale: int, backend: Backend, options: UpscalerOptions
 ) -> NDArray[np.float64]:
     frame_format = FrameFormat(PixelFormat.parse("gbrp"), Matrix.RGB, ColorRange.FULL)
     gbr = tuple(np.ascontiguousarray(low[..., c]) for c in (1, 2, 0))
-    with opened(model, frame_format, low.shape[1], low.shape[0], backend, options) as enlarge:
+    with opened(model, frame_format, low.shape[1], low.shape[0], scale, backend, options) as enlarge:
         green, blue, red = enlarge(gbr)
     return luma_bt601(cast("NDArray[np.uint8]", np.stack([red, green, blue], axis=-1)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidsr.errors import OptionsError
-from vidsr.evaluation.clips import FILTERS, ClipScores
+from vidsr.evaluation.scores import FILTERS, ClipScores
 
 __all__ = ["Plot", "check_plots", "plot_clip"]
 

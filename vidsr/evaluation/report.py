@@ -7,19 +7,20 @@ from html import escape
 from pathlib import Path
 
 from vidsr.errors import OutputError
-from vidsr.evaluation.clips import ClipScores
 from vidsr.evaluation.crops import Crop, png
 from vidsr.evaluation.plots import Plot, plot_clip
 from vidsr.evaluation.results import Results
+from vidsr.evaluation.scores import ClipScores, crf_label
 from vidsr.evaluation.tables import (
     Table,
+    auto_table,
     clip_table,
-    crf_label,
     describe_coding,
-    judge,
+    gain_table,
     mean_clip,
     picture_table,
 )
+from vidsr.evaluation.verdicts import judge, judge_auto
 
 __all__ = ["write_report"]
 
@@ -91,8 +92,16 @@ _FLOAT = (
 def _clips(results: Results, names: list[str]) -> list[str]:
     parts = ["<h2>Clips</h2>", f'<p class="faint">{escape(describe_coding(results.coding))}.</p>']
     verdicts = judge(results.clips, names)
-    items = (f"<li{' class=behind' if v.behind else ''}>{escape(str(v))}</li>" for v in verdicts)
+    items = [f"<li{' class=behind' if v.behind else ''}>{escape(str(v))}</li>" for v in verdicts]
+    auto = judge_auto(results.clips, results.automatic)
+    if auto is not None:
+        items.append(f"<li>{escape(str(auto))}</li>")
     parts += ['<ul class="verdicts">', *items, "</ul>"]
+    for name in names:
+        title = f"{escape(name)}: dB of PSNR-Y over the better of bicubic and Lanczos"
+        parts += [f"<h3>{title}</h3>", _table(gain_table(results.clips, name))]
+    if auto is not None:
+        parts += ["<h3>What auto takes</h3>", _table(auto_table(auto))]
     if len(results.clips) > 1:
         parts.append(_scores(mean_clip(results.clips), names, "h3", ""))
     for clip in results.clips:
@@ -127,8 +136,8 @@ def _table(table: Table) -> str:
 
 def _cell(cell: str) -> str:
     """Return a cell, with what stands behind a sign in colour."""
-    value, space, gain = cell.partition(" ")
-    if not space or gain[0] not in "+-":
+    value, _, gain = cell.rpartition(" ")
+    if gain[:1] not in ("+", "-"):
         return escape(cell)
     return f'{escape(value)} <span class="{"gain" if gain[0] == "+" else "loss"}">{escape(gain)}</span>'
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from vidsr.backends.base import Backend
 from vidsr.backends.openvino import run_interchange
-from vidsr.evaluation.clips import ClipScores, Coding, evaluate_clip
+from vidsr.evaluation.clips import evaluate_clip
 from vidsr.evaluation.crops import ClipCrops, Crop, PictureCrops
 from vidsr.evaluation.pictures import BICUBIC, PictureScore, evaluate_pictures, mean_score
-from vidsr.evaluation.tables import judge
+from vidsr.evaluation.scores import ClipScores, Coding
+from vidsr.evaluation.sources import Kind
+from vidsr.evaluation.verdicts import judge, judge_auto
 from vidsr.frame import VideoInfo
 from vidsr.models.lookup import Model
 from vidsr.upscaler import UpscalerOptions
@@ -28,6 +30,8 @@ class Results:
     models: Mapping[str, Model]
     """By their names in tables."""
     coding: Coding
+    automatic: Mapping[Kind, str] = field(default_factory=dict)
+    """What `AUTO` takes for each kind of source, where it is measured."""
     keep_crops: bool = False
     pictures: dict[str, list[PictureScore]] = field(default_factory=dict)
     """By folder; the means last."""
@@ -40,7 +44,10 @@ class Results:
         """Measure a folder of pictures, which is called `name`; raises as `evaluate_pictures`."""
         crops = PictureCrops(list(self.models), BICUBIC)
         look = crops.look if self.keep_crops else lambda *_: None
-        scores = evaluate_pictures(self.models, folder, backend, options, run_interchange, watcher=look)
+        scale = self.coding.scale
+        scores = evaluate_pictures(
+            self.models, folder, scale, backend, options, run_interchange, watcher=look
+        )
         self.pictures[name] = [*scores, mean_score(scores)]
         self.picture_crops[name] = crops.crops
 
@@ -58,13 +65,15 @@ class Results:
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the scores as dicts and lists for JSON, where a number that is not finite is None."""
-        verdicts = judge(self.clips, list(self.models)) if self.clips else []
+        verdicts = judge(self.clips, list(self.models))
+        auto = judge_auto(self.clips, self.automatic)
         found = {
             "models": {name: str(model.path) for name, model in self.models.items()},
             "coding": asdict(self.coding),
             "pictures": {name: [asdict(s) for s in scores] for name, scores in self.pictures.items()},
             "clips": [asdict(clip) for clip in self.clips],
             "verdicts": [asdict(verdict) for verdict in verdicts],
+            "auto": None if auto is None else asdict(auto),
         }
         plain: dict[str, Any] = _finite(found)
         return plain

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+from vidsr.choice import AUTO_NETWORK
 from vidsr.errors import OptionsError, SourceError
-from vidsr.models.lookup import Model, find_model
+from vidsr.job import AUTO
+from vidsr.models.lookup import Model, find_model, named_model, scales_of
 from vidsr.video.probe import is_pattern
 from vidsr.video.still import PICTURE_SUFFIXES
 
-__all__ = ["CLIP_SUFFIXES", "name_models", "parse_crfs", "sort_sources"]
+__all__ = ["CLIP_SUFFIXES", "Kind", "name_models", "parse_crfs", "sort_sources"]
 
 CLIP_SUFFIXES = frozenset({".avi", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".y4m"})
+
+Kind = Literal["clean", "video"]
+"""What a model is for; see `ModelSpec.kind`."""
+
+KINDS: tuple[Kind, ...] = ("clean", "video")
 
 _MOST_CRF = 63  # of VP9 and AV1; x264 and x265 end at 51
 
@@ -60,27 +68,46 @@ def sort_sources(paths: Sequence[Path]) -> tuple[dict[str, Path], list[Path]]:
     return folders, clips
 
 
-def name_models(names: Sequence[str], scale: int) -> dict[str, Model]:
-    """Return the models that `names` mean, each once, by the name that they get in tables.
+def name_models(names: Sequence[str], scale: int) -> tuple[dict[str, Model], dict[Kind, str]]:
+    """Return the models that `names` mean, each once, by the name that they get in tables, and auto's choices.
 
-    That is the id; of several files with one id, all but the first have their folder's name added.
+    That name is the id; of several files with one id, all but the first have their folder's name added.
+    `AUTO` stands for the models that it chooses from; if it was named, their names are returned by kind.
 
     Raises:
         ModelError: As `find_model`.
         OptionsError: Two files cannot be told apart.
     """
     found: dict[str, Model] = {}
+    automatic: dict[Kind, str] = {}
     for name in names:
-        model = find_model(name, scale)
-        if any(model.path.resolve() == other.path.resolve() for other in found.values()):
-            continue
-        label = model.spec.id
-        if label in found:
-            label = f"{label}@{model.path.resolve().parent.name}"
-        if label in found:
-            raise OptionsError(f"two models are called {label}", path=model.path, hint="measure them apart")
-        found[label] = model
-    return found
+        if name == AUTO:
+            for kind in KINDS:
+                automatic[kind] = _add(found, find_model(AUTO_NETWORK, scale, kind=kind))
+        else:
+            _add(found, _find(name, scale))
+    return found, automatic
+
+
+def _find(name: str, scale: int) -> Model:
+    """Return a model of that scale, or one that works at any."""
+    model = named_model(name)
+    if model is None and scales_of(name) == [1]:
+        model = find_model(name, 1)
+    return model if model is not None and model.spec.input == "target" else find_model(name, scale)
+
+
+def _add(found: dict[str, Model], model: Model) -> str:
+    for label, other in found.items():
+        if model.path.resolve() == other.path.resolve():
+            return label
+    label = model.spec.id
+    if label in found:
+        label = f"{label}@{model.path.resolve().parent.name}"
+    if label in found:
+        raise OptionsError(f"two models are called {label}", path=model.path, hint="measure them apart")
+    found[label] = model
+    return label
 
 
 def parse_crfs(text: str) -> tuple[float | None, ...]:

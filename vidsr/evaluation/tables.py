@@ -1,25 +1,25 @@
-"""Scores in words and columns: tables, means over clips, and a verdict on each model."""
+"""Scores in words and columns: tables, and means over clips."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from vidsr.evaluation.clips import FILTERS, ClipScores, Coding, Figures, Point
 from vidsr.evaluation.pictures import PictureScore
+from vidsr.evaluation.scores import FILTERS, ClipScores, Coding, Figures, Point, crf_label
+from vidsr.evaluation.verdicts import AutoVerdict, over_filters
 
 __all__ = [
     "METRICS",
-    "Verdict",
+    "Table",
+    "auto_table",
     "clip_table",
-    "crf_label",
     "describe_coding",
-    "judge",
+    "gain_table",
+    "markdown",
     "mean_clip",
     "picture_table",
-    "text",
 ]
 
 METRICS = {"psnr_y": ("PSNR-Y", 3), "ssim_y": ("SSIM-Y", 4), "xpsnr_y": ("XPSNR-Y", 3), "vmaf": ("VMAF", 2)}
@@ -29,59 +29,6 @@ Table = list[list[str]]
 """Rows of cells; the first row is the heading."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """How a model stands against the filters over all clips and qualities, PSNR-Y in dB."""
-
-    model: str
-    points: int
-    behind: int
-    """Points at which the better filter is ahead."""
-    smallest_gain: float
-    """Over the better filter."""
-    smallest_at: tuple[str, float | None]
-    """Clip and crf of that."""
-    mean_over_lanczos: dict[str, float]
-    """By `crf_label`."""
-
-    def __str__(self) -> str:
-        """Return one line."""
-        if self.behind:
-            standing = f"BEHIND a filter at {self.behind} of {self.points} points"
-        else:
-            standing = f"ahead of both filters at all {self.points} points"
-        clip, crf = self.smallest_at
-        means = ", ".join(f"{label} {gain:+.3f}" for label, gain in self.mean_over_lanczos.items())
-        return (
-            f"{self.model}: {standing}; smallest gain over the better of bicubic and Lanczos"
-            f" {self.smallest_gain:+.3f} dB ({clip}, {crf_label(crf)}); mean gain over Lanczos: {means}"
-        )
-
-
-def crf_label(crf: float | None) -> str:
-    """Return "crf 23", or "uncompressed" for None."""
-    return "uncompressed" if crf is None else f"crf {crf:g}"
-
-
-def judge(clips: Sequence[ClipScores], models: Sequence[str]) -> list[Verdict]:
-    """Return a verdict on each model; all clips have the same qualities."""
-    return [_judge(clips, name) for name in models]
-
-
-def _judge(clips: Sequence[ClipScores], model: str) -> Verdict:
-    gains = []
-    over_lanczos: dict[str, list[float]] = {}
-    for clip in clips:
-        for point in clip.points:
-            own = point.figures[model].psnr_y
-            best = max(point.figures[name].psnr_y for name in FILTERS)
-            gains.append((own - best, (clip.name, point.crf)))
-            over_lanczos.setdefault(crf_label(point.crf), []).append(own - point.figures["lanczos"].psnr_y)
-    smallest, where = min(gains, key=lambda pair: pair[0])
-    means = {label: float(np.mean(values)) for label, values in over_lanczos.items()}
-    return Verdict(model, len(gains), sum(gain < 0 for gain, _ in gains), smallest, where, means)
-
-
 def mean_clip(clips: Sequence[ClipScores]) -> ClipScores:
     """Return the means over clips that were coded alike; its size and rate mean nothing."""
     points = []
@@ -89,7 +36,7 @@ def mean_clip(clips: Sequence[ClipScores]) -> ClipScores:
         methods = column[0].figures
         figures = {name: _mean_figures([p.figures[name] for p in column]) for name in methods}
         bits = _mean([p.bits_per_pixel for p in column])
-        points.append(Point(column[0].crf, bits, _mean([p.kilobits for p in column]), figures))
+        points.append(Point(column[0].crf, bits, _mean([p.kilobits for p in column]), None, figures))
     frames = sum(clip.frames for clip in clips)
     return ClipScores(f"mean of {len(clips)} clips", (0, 0), frames, 0.0, tuple(points))
 
@@ -109,11 +56,13 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def clip_table(clip: ClipScores) -> Table:
     """Return a clip's figures, a row for each quality and metric; models with their gain over Lanczos."""
     methods = list(clip.points[0].figures)
-    rows = [["", "bits/px", "kbit/s", "", *methods]]
+    rows = [["", "bits/px", "kbit/s", "QP", "", *methods]]
     for point in clip.points:
+        seen = point.compression
         coded = [
             "" if point.bits_per_pixel is None else f"{point.bits_per_pixel:.4f}",
             "" if point.kilobits is None else f"{point.kilobits:.0f}",
+            "" if not seen or seen.quantiser is None else f"{seen.quantiser:.0f}",
         ]
         lead = [crf_label(point.crf), *coded]
         for field, (name, digits) in METRICS.items():
@@ -122,7 +71,7 @@ def clip_table(clip: ClipScores) -> Table:
             base = getattr(point.figures["lanczos"], field)
             cells = [_cell(getattr(point.figures[m], field), base, digits, m in FILTERS) for m in methods]
             rows.append([*lead, name, *cells])
-            lead = ["", "", ""]
+            lead = [""] * 4
     return rows
 
 
@@ -153,12 +102,31 @@ def describe_coding(coding: Coding) -> str:
     )
 
 
-def text(table: Table, *, indent: str = "  ") -> str:
-    """Return a table as lines of text: the first column to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+def gain_table(clips: Sequence[ClipScores], model: str) -> Table:
+    """Return a model's dB of PSNR-Y over the better filter: clips by qualities, then means."""
+    gains = [[over_filters(point, model) for point in clip.points] for clip in clips]
+    rows = [["", *(crf_label(point.crf) for point in clips[0].points)]]
+    rows += [[clip.name, *(f"{gain:+.3f}" for gain in row)] for clip, row in zip(clips, gains, strict=True)]
+    if len(clips) > 1:
+        rows.append(["mean", *(f"{np.mean(column):+.3f}" for column in zip(*gains, strict=True))])
+    return rows
+
+
+def auto_table(auto: AutoVerdict) -> Table:
+    """Return the model that `auto` takes: clips by qualities."""
+    first = next(iter(auto.takes.values()))
+    return [["", *first], *([clip, *row.values()] for clip, row in auto.takes.items())]
+
+
+def markdown(table: Table) -> str:
+    """Return a table as Markdown that lines up: the first column to the left, the others to the right."""
+    widths = [max(3, *(len(row[column]) for row in table)) for column in range(len(table[0]))]
     lines = []
     for row in table:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         cells[0] = row[0].ljust(widths[0])
-        lines.append((indent + "  ".join(cells)).rstrip())
+        lines.append(f"| {' | '.join(cells)} |")
+    rule = [f"{'-' * (width - 1)}:" for width in widths]
+    rule[0] = "-" * widths[0]
+    lines.insert(1, f"| {' | '.join(rule)} |")
     return "\n".join(lines)

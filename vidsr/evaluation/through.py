@@ -14,7 +14,7 @@ from vidsr.upscaler import Upscaler, UpscalerOptions
 __all__ = ["Enlarger", "opened"]
 
 Enlarger = Callable[[Planes], Planes]
-"""From planes of one size to new planes, the model's scale times as large."""
+"""From planes of one size to new, larger planes."""
 
 
 @contextmanager
@@ -23,16 +23,18 @@ def opened(
     frame_format: FrameFormat,
     width: int,
     height: int,
+    scale: int,
     backend: Backend,
     options: UpscalerOptions,
 ) -> Iterator[Enlarger]:
-    """Open `model` for frames of width x height; yield what enlarges them.
+    """Open `model` for frames of width x height; yield what enlarges them `scale` times.
 
     Raises:
         ModelError: The model cannot be deployed for this format.
         BackendError: The backend cannot run it.
     """
-    with Upscaler(model, frame_format, width, height, backend, options) as upscaler:
+    target = (width * scale, height * scale)
+    with Upscaler(model, frame_format, width, height, backend, options, target=target) as upscaler:
 
         def enlarge(planes: Planes) -> Planes:
             made = frame_format.pixel_format.allocate(*upscaler.size_out)
