@@ -69,7 +69,7 @@ def sort_sources(paths: Sequence[Path]) -> tuple[dict[str, Path], list[Path]]:
 
 
 def name_models(names: Sequence[str], scale: int) -> tuple[dict[str, Model], dict[Kind, str]]:
-    """Return the models that `names` mean, each once, by the name that they get in tables, and auto's choices.
+    """Return the models that `names` mean, each once, by their names in tables, and what auto takes.
 
     That name is the id; of several files with one id, all but the first have their folder's name added.
     `AUTO` stands for the models that it chooses from; if it was named, their names are returned by kind.

@@ -63,7 +63,7 @@ class AutoVerdict:
         if self.only:
             return f"auto: {self.only} is all there is to choose from at this scale"
         return (
-            f"auto: at most {self.largest_loss:.3f} dB behind the better model of the two it chooses from, over"
+            f"auto: at most {self.largest_loss:.3f} dB behind the better of its two models, over"
             f" {self.points} points ({clip}, {crf_label(crf)})"
         )
 
