@@ -37,6 +37,7 @@ def evaluate(
     precision: Annotated[
         str | None, typer.Option(help="auto, f32 or bf16. Default: f32 for pictures, auto for clips.")
     ] = None,
+    tile: Annotated[str, typer.Option(help="auto, 0 (whole frames) or a tile's side in pixels.")] = "auto",
     crf: Annotated[
         str, typer.Option(help="Qualities to compress at; none: not at all.", rich_help_panel=_CLIPS)
     ] = "none,18,23,28,33",
@@ -51,9 +52,7 @@ def evaluate(
     frames: Annotated[
         int | None, typer.Option(help="Only so many of each clip.", rich_help_panel=_CLIPS)
     ] = None,
-    every: Annotated[
-        int, typer.Option(help="SSIM and VMAF: one frame of so many.", rich_help_panel=_CLIPS)
-    ] = 4,
+    every: Annotated[int, typer.Option(help="SSIM: one frame of so many.", rich_help_panel=_CLIPS)] = 4,
     vmaf: Annotated[
         bool, typer.Option("--vmaf", help="VMAF as well; needs vidsr[vmaf].", rich_help_panel=_CLIPS)
     ] = False,
@@ -76,9 +75,11 @@ def evaluate(
     as published; 'planes' is integer luma in and out, as in video.
 
     Clips: each is shrunk, coded, decoded, enlarged by every model, by bicubic and by Lanczos, and compared
-    with what it was: PSNR, SSIM, XPSNR, bits, and a verdict on each model.
+    with what it was: PSNR, SSIM, XPSNR, VMAF, bits, and a verdict on each model. '-m auto' measures the models
+    that it chooses from, and its choice.
     """
     from vidsr.backends import choose_backend
+    from vidsr.evaluation.cards import check_card, note_quality
     from vidsr.evaluation.results import Results
     from vidsr.evaluation.scores import Coding
     from vidsr.evaluation.sources import name_models, parse_crfs, sort_sources
@@ -86,6 +87,8 @@ def evaluate(
 
     if precision not in (None, "auto", "f32", "bf16"):
         raise OptionsError(f"--precision takes auto, f32, bf16, not '{precision}'")
+    if tile != "auto" and not tile.isdecimal():
+        raise OptionsError(f"--tile takes auto, 0 or a size in pixels, not '{tile}'")
     if preset is None and codec in ("libx264", "libx265"):
         preset = "medium"
     crfs = parse_crfs(crf)
@@ -94,23 +97,24 @@ def evaluate(
     infos = [probe(clip) for clip in clips]
     _check_extras(report, vmaf=vmaf and bool(clips))
     models, automatic = name_models(model or ["ecbsr"], scale)
+    if write_card:
+        for found in models.values():
+            check_card(found)
     results = Results(models, coding, automatic, keep_crops=report is not None)
     chosen, _ = choose_backend(backend)
     for name, folder in folders.items():
-        results.add_pictures(folder, name, chosen, _options(precision or "f32"))
+        results.add_pictures(folder, name, chosen, _options(precision or "f32", tile))
     total = sum(min(info.estimated_frames or 0, frames or 1 << 30) for info in infos) * len(crfs)
     with _bar(total, hidden=no_progress or not clips) as bar:
         for info in infos:
             bar.set_description_str(Path(info.path).stem)
-            results.add_clip(info, chosen, _options(precision or "auto"), bar.update)
+            results.add_clip(info, chosen, _options(precision or "auto", tile), bar.update)
     typer.echo(json.dumps(results.to_mapping(), indent=1) if as_json else _told(results))
     if report is not None:
         from vidsr.evaluation.report import write_report
 
         write_report(results, report)
     if write_card:
-        from vidsr.evaluation.cards import note_quality
-
         means = {folder: scores[-1] for folder, scores in results.pictures.items()}
         for name, found in results.models.items():
             typer.echo(note_quality(name, found, means, results.clips, coding), err=as_json)
@@ -131,11 +135,11 @@ def _check_extras(report: Path | None, *, vmaf: bool) -> None:
             raise OptionsError("this is a folder", path=report, hint="name a file, such as report.html")
 
 
-def _options(precision: str) -> Any:
+def _options(precision: str, tile: str) -> Any:
     from vidsr.backends.base import SessionOptions
     from vidsr.upscaler import UpscalerOptions
 
-    return UpscalerOptions(session=SessionOptions(precision=precision))  # type: ignore[arg-type]
+    return UpscalerOptions(session=SessionOptions(precision=precision), tile=tile)  # type: ignore[arg-type]
 
 
 def _bar(total: int, *, hidden: bool) -> Any:

@@ -1,30 +1,47 @@
 """Writing measured quality into model cards, so that nobody types figures.
 
 A folder of pictures makes the table ``quality.<folder>``; a clip makes one table for each quality,
-``quality."video/<clip>/crf23"`` for x264, ``.../x265-crf23`` for another encoder and ``.../uncompressed``.
-`point_key` makes these names.
+``quality."video/<clip>/crf23"`` for x264, ``.../x265-veryfast-crf23`` for another encoder or preset, and
+``.../uncompressed``. For networks of any scale the scale stands behind the name: ``set5@2x``.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from vidsr.errors import OptionsError, OutputError
 from vidsr.evaluation.pictures import BICUBIC, PictureScore
 from vidsr.evaluation.scores import ClipScores, Coding, Point
 from vidsr.models.card import write_card
 from vidsr.models.lookup import Model
 
-__all__ = ["note_quality", "picture_figures", "point_figures", "point_key"]
+__all__ = ["check_card", "note_quality", "picture_figures", "point_figures", "point_key"]
+
+
+def check_card(model: Model) -> None:
+    """Check that a model has a card which can be written.
+
+    Raises:
+        OptionsError: It has none.
+        OutputError: Its folder cannot be written.
+    """
+    card = model.path.parent / f"{model.spec.id}.toml"
+    if not card.is_file():
+        hint = "leave --write-card out, or write a card for it first (CONTRIBUTING.md)"
+        raise OptionsError(f"this file has no card {card.name} beside it", path=model.path, hint=hint)
+    if not os.access(card.parent, os.W_OK):
+        raise OutputError("cannot write here", path=card, hint="leave --write-card out, or copy the model")
 
 
 def note_quality(
     name: str,
     model: Model,
     pictures: Mapping[str, PictureScore],
-    clips: Sequence[ClipScores] = (),
-    coding: Coding | None = None,
+    clips: Sequence[ClipScores],
+    coding: Coding,
 ) -> Path:
     """Put figures into a model's card, beside those of other sets, and return the card's path.
 
@@ -33,24 +50,26 @@ def note_quality(
         model: Whose card it is.
         pictures: The means over each folder, by its name.
         clips: Scores of clips.
-        coding: How the clips were coded.
+        coding: How the clips were coded, and how many times all was shrunk.
     """
+    scale = f"@{coding.scale}x" if model.spec.input == "target" else ""
     quality = dict(model.spec.quality)
     for folder, mean in pictures.items():
-        quality[folder.lower()] = picture_figures(mean, name)
+        quality[f"{folder.lower()}{scale}"] = picture_figures(mean, name)
     for clip in clips:
         for point in clip.points:
-            key = point_key(clip.name, point.crf, (coding or Coding()).codec)
+            key = point_key(f"{clip.name}{scale}", point.crf, coding)
             quality[key] = point_figures(point, name) | {"frames": float(clip.frames)}
     return write_card(replace(model.spec, quality=quality), model.path.parent)
 
 
-def point_key(clip: str, crf: float | None, codec: str) -> str:
+def point_key(clip: str, crf: float | None, coding: Coding) -> str:
     """Return the name of a clip's table at one quality, such as ``video/friday/crf23``."""
     if crf is None:
         return f"video/{clip}/uncompressed"
-    coder = "" if codec == "libx264" else f"{codec.removeprefix('lib')}-"
-    return f"video/{clip}/{coder}crf{crf:g}"
+    codec = "" if coding.codec == "libx264" else coding.codec.removeprefix("lib")
+    preset = "" if coding.preset == "medium" else coding.preset
+    return f"video/{clip}/{'-'.join(filter(None, (codec, preset, f'crf{crf:g}')))}"
 
 
 def picture_figures(mean: PictureScore, name: str) -> dict[str, float]:

@@ -75,6 +75,8 @@ def _draw(clip: ClipScores, models: Sequence[str], ink: str) -> bytes:
             else:
                 left.plot(bits, values, "o-", color=colours[name], markersize=4)
         left.set(xlabel="bits a pixel of the small frames", ylabel="PSNR-Y, dB", xscale="log")
+        left.set_xticks(bits, [f"{p.bits_per_pixel:.2g}\ncrf {p.crf:g}" for p in coded])
+        left.set_xticks([], minor=True)
         axes.append(left)
     for axis in axes:
         _ink(axis, ink)

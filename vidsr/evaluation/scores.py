@@ -26,7 +26,7 @@ class Coding:
     frames: int | None = None
     """Of each clip, from its beginning; None: all."""
     every: int = 4
-    """SSIM and VMAF look at one frame of so many; PSNR and XPSNR at all."""
+    """SSIM, which is slow here, looks at one frame of so many; the others at all."""
     vmaf: bool = False
 
     def __post_init__(self) -> None:

@@ -94,10 +94,9 @@ def describe_coding(coding: Coding) -> str:
     """Return how clips were coded and measured, in a sentence or two."""
     coder = f"{coding.codec}{f' {coding.preset}' if coding.preset else ''}"
     every = "every frame" if coding.every == 1 else f"one frame of {coding.every}"
-    slow = "SSIM and VMAF" if coding.vmaf else "SSIM"
     return (
         f"shrunk {coding.scale} times, coded by {coder}, enlarged and compared on luma without cutting a"
-        f" border; PSNR is the mean of the frames' dB, {slow} of {every}; behind a model's figure stands"
+        f" border; PSNR is the mean of the frames' dB, SSIM of {every}; behind a model's figure stands"
         " its gain over Lanczos"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from vidsr.backends.base import Backend
 from vidsr.frame import Planes
@@ -33,6 +34,9 @@ def opened(
         ModelError: The model cannot be deployed for this format.
         BackendError: The backend cannot run it.
     """
+    if options.session.precision == "auto" and model.spec.value_range == 255:
+        # As in planning: the skip connection is inside such graphs, where bf16 costs whole code values.
+        options = replace(options, session=replace(options.session, precision="f32"))
     target = (width * scale, height * scale)
     with Upscaler(model, frame_format, width, height, backend, options, target=target) as upscaler:
 
