@@ -75,8 +75,8 @@ def evaluate(
     as published; 'planes' is integer luma in and out, as in video.
 
     Clips: each is shrunk, coded, decoded, enlarged by every model, by bicubic and by Lanczos, and compared
-    with what it was: PSNR, SSIM, XPSNR, VMAF, bits, and a verdict on each model. '-m auto' measures the models
-    that it chooses from, and its choice.
+    with what it was: PSNR, SSIM, XPSNR, VMAF, bits, and a verdict on each model. '-m auto': the models
+    that auto chooses from, and its choice.
     """
     from vidsr.backends import choose_backend
     from vidsr.evaluation.cards import check_card, note_quality
