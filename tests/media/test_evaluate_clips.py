@@ -102,6 +102,10 @@ def test_figures_by_their_definitions(tmp_path: Path) -> None:
     pairs = [(made, wanted[0]) for made, wanted in zip(near, originals, strict=True)]
     assert ours.psnr_y == pytest.approx(np.mean([psnr(a, b) for a, b in pairs]), abs=1e-9)
     assert ours.ssim_y == pytest.approx(np.mean([ssim(a, b) for a, b in pairs[::2]]), abs=1e-9)
+    compare = Xpsnr(YUV, 64, 52, RATE)
+    for made, wanted in pairs:
+        compare.add(wanted, made)
+    assert ours.xpsnr_y == pytest.approx(compare.mean, abs=1e-9)
     sws = [enlarge(frame, YUV, 2, "lanczos")[0] for frame in back.frames]
     found = np.mean([psnr(a, b[0]) for a, b in zip(sws, originals, strict=True)])
     assert lossy.figures["lanczos"].psnr_y == pytest.approx(found, abs=1e-9)
