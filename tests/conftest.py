@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import os
 import stat
 import sys
@@ -49,6 +50,13 @@ def data() -> Path:
     if not folder or not (Path(folder) / "eval").is_dir():
         require("data", f"set VIDSR_TEST_DATA to the folder of reference data (it is {folder!r})")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def vmaf() -> None:
+    """The extra `vmaf`."""
+    if importlib.util.find_spec("imageio_ffmpeg") is None:
+        require("vmaf", "VMAF is not installed; run: pip install 'vidsr[vmaf]'")
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import sqrt
@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Literal
 
 from vidsr.errors import OptionsError
+from vidsr.job import AUTO
 from vidsr.models.lookup import Model, find_model, named_model, scales_of
 from vidsr.models.resize import LANCZOS
+from vidsr.video.compression import Compression
 
-__all__ = ["Choice", "choose_model", "way_to"]
+__all__ = ["AUTO_NETWORK", "HARD_QP", "Choice", "choose_model", "kind_for", "way_to"]
+
+AUTO_NETWORK = "ecbsr"
+"""The network of the model `AUTO`: the one that keeps up with video on a CPU."""
+
+HARD_QP = 14.0
+"""From this quantiser on, on H.264's scale, models for compressed video are ahead of those for clean sources
+(measured, see docs/performance.md)."""
 
 _Size = tuple[int, int]
 
@@ -37,6 +46,7 @@ def choose_model(
     *,
     value_range: Literal[1, 255] | None = None,
     folders: list[Path] | None = None,
+    look: Callable[[], Compression] | None = None,
 ) -> Choice:
     """Return the model that brings a source to a target, and the way it does.
 
@@ -44,19 +54,25 @@ def choose_model(
     target's is taken, or else the one whose scale is nearest to it as a ratio; of two that are equally near
     the larger, for less is lost on the way down than on the way up.
 
+    `AUTO` is the default of `AUTO_NETWORK`, or what there is of it for compressed video where the source
+    is such; see `kind_for`.
+
     Args:
-        name: As for `find_model`.
+        name: As for `find_model`, or `AUTO`.
         source: Width and height.
         target: Width and height.
         label: What the target is called: "1.5x", "1920x1080".
         value_range: As for `find_model`.
         folders: Where to look for models; None: the installed ones.
+        look: Tells how hard the source was compressed; called for `AUTO` only. None: it is clean.
 
     Raises:
         UnknownModelError: There is none of that name, or several are meant.
         ModelError: The file or its card is missing or wrong.
         OptionsError: The target is the source's own size, and the model is not one that only restores.
     """
+    compression = look() if name == AUTO and look is not None else None
+    wanted, name = name, AUTO_NETWORK if name == AUTO else name
     model = named_model(name, folders, value_range=value_range)
     if model is not None:
         reason = "as it was named"
@@ -65,14 +81,34 @@ def choose_model(
         if source != target:
             scales = [s for s in scales if s > 1] or scales  # those of 1x only restore
         scale = _nearest(scales, source, target)
-        model = find_model(name, scale, folders)
+        kind, why = kind_for(compression) if wanted == AUTO else ("clean", "")
+        model = find_model(name, scale, folders, kind=kind)
         reason = _reason(name, model, scales, label, equal=_equal(model, source, target))
+        if why:
+            lacks = "" if model.spec.kind == kind else f", but there is no {kind} model at {scale}x"
+            reason = f"{why}{lacks}; {reason}"
     if source == target and (model.spec.input, model.spec.scale) != ("low", 1):
         raise OptionsError(
             f"the result would be as large as the source, {source[0]}x{source[1]}",
             hint="ask for a larger --scale or --size",
         )
     return Choice(model, reason, way_to(model, source, target, label))
+
+
+def kind_for(compression: Compression | None) -> tuple[Literal["clean", "video"], str]:
+    """Return the kind of model that is ahead on a source, and why, in words.
+
+    Of a coder that tells nothing a source is taken as compressed: on a clean one the models for video lose
+    less than the others do on a compressed one.
+    """
+    if compression is None:
+        return "clean", "nothing is known of the source's compression"
+    told = f"the source is {compression}"
+    if compression.source == "lossless":
+        return "clean", told
+    if compression.quantiser is not None and compression.quantiser < HARD_QP:
+        return "clean", f"{told}, as good as clean"
+    return "video", told
 
 
 def _reason(name: str, model: Model, scales: Sequence[int], label: str, *, equal: bool) -> str:

@@ -11,7 +11,19 @@ from typing import Literal
 from vidsr import records
 from vidsr.errors import OptionsError
 
-__all__ = ["DEFAULT_SCALE", "MAX_SCALE", "NULL_OUTPUT", "Job", "parse_scale", "parse_size", "parse_time"]
+__all__ = [
+    "AUTO",
+    "DEFAULT_SCALE",
+    "MAX_SCALE",
+    "NULL_OUTPUT",
+    "Job",
+    "parse_scale",
+    "parse_size",
+    "parse_time",
+]
+
+AUTO = "auto"
+"""As a job's model: what suits the source."""
 
 NULL_OUTPUT = Path("null:")
 """As a job's output: make all frames, encode and write nothing (for measuring)."""
@@ -31,8 +43,9 @@ class Job:
     """A video, a picture, or a pattern such as ``shot_%04d.png``."""
     output: Path | None = None
     """None: beside the source, named after it and the scale. `NULL_OUTPUT`: nowhere."""
-    model: str = "ecbsr"
-    """A network, a variant or an id of a model, or the path of an ONNX file; see `vidsr.choice`."""
+    model: str = AUTO
+    """A network, a variant or an id of a model, or the path of an ONNX file; auto: ECBSR's for clean or for
+    compressed sources, whatever the source is; see `vidsr.choice`."""
     scale: Fraction | int | None = None
     """Magnification, such as 2 or 3/2; left out: `DEFAULT_SCALE`. Stays None only where `size` is given."""
     size: str | None = None

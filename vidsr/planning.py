@@ -17,6 +17,7 @@ from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import Matrix, VideoInfo
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.target import Target, resolve_target
+from vidsr.video.compression import measure_compression
 from vidsr.video.containers import CONTAINERS, CarryPlan, default_suffix, plan_streams
 from vidsr.video.encoders import PICTURE_CODECS, Coding, EncoderSettings, choose_coding, plan_encoder
 from vidsr.video.probe import is_pattern, probe
@@ -68,7 +69,12 @@ def make_plan(job: Job) -> Plan:
     coding = None if job.output == NULL_OUTPUT else choose_coding(job, info, pictures=pictures)
     target = _target(job, info, coding)
     choice = choose_model(
-        job.model, (info.width, info.height), target.size, target.label, value_range=job.model_range
+        job.model,
+        (info.width, info.height),
+        target.size,
+        target.label,
+        value_range=job.model_range,
+        look=lambda: measure_compression(job.source),
     )
     model = choice.model
     backend, reason = choose_backend(job.backend)

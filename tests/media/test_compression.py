@@ -84,9 +84,9 @@ def test_x265_notes_what_it_was_asked_for(tmp_path: Path) -> None:
 def test_lossless_and_unknown_say_so(tmp_path: Path) -> None:
     lossless = measure_compression(write_clip(tmp_path / "a.mkv", "ffv1", {}))
     assert (lossless.source, lossless.quantiser, str(lossless)) == ("lossless", None, "ffv1, lossless")
-    jpeg = measure_compression(write_clip(tmp_path / "a.avi", "mjpeg", {}, pix_fmt="yuvj420p"))
-    assert jpeg.quantiser is None
-    assert "quality not known" in str(jpeg)
+    snow = measure_compression(write_clip(tmp_path / "b.mkv", "snow", {}))
+    assert snow.quantiser is None
+    assert "quality not known" in str(snow)
 
 
 def test_missing_files_are_refused_and_damaged_ones_are_not(tmp_path: Path) -> None:
@@ -95,3 +95,15 @@ def test_missing_files_are_refused_and_damaged_ones_are_not(tmp_path: Path) -> N
     path = write_clip(tmp_path / "a.mkv", "libx264", {"qp": "20", "bf": "0"})
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert measure_compression(path).quantiser == pytest.approx(20, abs=1.5)
+
+
+def test_jpeg_tells_by_its_tables(tmp_path: Path) -> None:
+    found = {}
+    for scale in (2, 20):
+        options = {"qmin": str(scale), "qmax": str(scale), "b": "100M"}
+        path = write_clip(tmp_path / f"{scale}.avi", "mjpeg", options, pix_fmt="yuvj420p")
+        compression = measure_compression(path)
+        assert compression.source == "tables"
+        found[scale] = compression.quantiser or 0.0
+    # Ten times the step is log2(10) doublings of 6 each.
+    assert found[20] - found[2] == pytest.approx(6 * np.log2(10), abs=1.5)

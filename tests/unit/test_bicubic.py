@@ -59,6 +59,14 @@ def test_equals_the_direct_sum(scale: int, rows: int, columns: int, seed: int) -
     np.testing.assert_array_equal(downscale(picture, scale), direct(picture, scale))
 
 
+def test_more_bits_are_the_same_on_a_finer_scale() -> None:
+    picture = np.random.default_rng(4).integers(0, 256, (16, 24), dtype=np.uint8)
+    fine = downscale(picture.astype(np.uint16) * 4, 2, peak=1020)
+    assert fine.dtype == np.uint16
+    assert fine.max() <= 1020
+    assert np.abs(fine / 4 - downscale(picture, 2)).max() < 1.5
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 @pytest.mark.parametrize("value", [0, 1, 127, 255])
 def test_constant_stays_constant(scale: int, value: int) -> None:

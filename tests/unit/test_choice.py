@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from vidsr.choice import choose_model
+from vidsr.choice import HARD_QP, Choice, choose_model
 from vidsr.errors import ModelError, OptionsError, UnknownModelError
 from vidsr.models import load_card, write_card
 from vidsr.models.lookup import scales_of
 from vidsr.networks.ecbsr import ECBSR
 from vidsr.networks.export import ecbsr_card, export_ecbsr
+from vidsr.video.compression import Compression
 
 SOURCE = (640, 480)
 
@@ -143,3 +145,36 @@ def test_several_defaults_are_asked_about(engines: Path, tmp_path: Path) -> None
         write_card(replace(load_card(engines / f"{name}.toml"), default=False), tmp_path)
     with pytest.raises(UnknownModelError, match="could be any of 2x-ecbsr-m1c4, 2x-ecbsr-m2c4; name one"):
         chosen(tmp_path, "ecbsr", "1.5")
+
+
+@pytest.mark.parametrize(
+    ("compression", "model", "said"),
+    [
+        (Compression("h264", 27.0, 0.1, "decoder"), "2x-ecbsr-m1c4-video", "h264 at QP 27"),
+        (Compression("h264", HARD_QP, 0.3, "decoder"), "2x-ecbsr-m1c4-video", "h264"),
+        (Compression("h264", HARD_QP - 1, 1.0, "decoder"), "2x-ecbsr-m1c4", "as good as clean"),
+        (Compression("wmv3", None, 0.1, "unknown"), "2x-ecbsr-m1c4-video", "quality not known"),
+        (Compression("ffv1", None, 9.0, "lossless"), "2x-ecbsr-m1c4", "lossless"),
+        (None, "2x-ecbsr-m1c4", "nothing is known"),
+    ],
+)
+def test_auto_looks_at_the_source(
+    engines: Path, tmp_path: Path, compression: Compression | None, model: str, said: str
+) -> None:
+    shutil.copytree(engines, tmp_path, dirs_exist_ok=True)
+    card = load_card(engines / "2x-ecbsr-m1c4.toml")
+    write_card(replace(card, id="2x-ecbsr-m1c4-video", kind="video"), tmp_path)
+
+    def choose(name: str, scale: int) -> Choice:
+        target = (SOURCE[0] * scale, SOURCE[1] * scale)
+        look = None if compression is None else lambda: compression
+        return choose_model(name, SOURCE, target, f"{scale}x", folders=[tmp_path], look=look)
+
+    choice = choose("auto", 2)
+    assert choice.model.spec.id == model
+    assert said in choice.reason
+    # A bare network never looks, and where there is no such variant it is said.
+    assert choose("ecbsr", 2).model.spec.id == "2x-ecbsr-m1c4"
+    other = choose("auto", 3)
+    assert other.model.spec.id == "3x-ecbsr-m1c4"
+    assert ("no video model at 3x" in other.reason) == (model.endswith("video"))

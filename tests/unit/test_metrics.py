@@ -68,6 +68,21 @@ def test_ssim_equals_its_definition(height: int, width: int, seed: int) -> None:
     assert ssim(one, other) == pytest.approx(ssim(other, one), abs=1e-12)
 
 
+@pytest.mark.parametrize(("dtype", "peak"), [(np.uint8, 255), (np.uint16, 1023)])
+def test_codes_are_compared_in_float32_and_nearly_as_well(dtype: type, peak: int) -> None:
+    """Wide and high enough for several of the blocks that it is made of, and a rest."""
+    random = np.random.default_rng(3)
+    y, x = np.mgrid[:79, :85]
+    one = (np.sin(x / 9) * np.cos(y / 7) * 0.3 + 0.6) * peak
+    other = np.clip(one + random.normal(0, peak / 50, one.shape), 0, peak)
+    a, b = np.rint(one).astype(dtype), np.rint(other).astype(dtype)
+    exact = [plane.astype(np.float64) for plane in (a, b)]
+    assert ssim(a, b, peak=peak) == pytest.approx(ssim(*exact, peak=peak), abs=1e-5)
+    assert ssim(*exact, peak=peak) == pytest.approx(direct_ssim(*(e * 255 / peak for e in exact)), abs=1e-9)
+    assert psnr(a, b, peak=peak) == pytest.approx(psnr(*exact, peak=peak), abs=1e-12)
+    assert psnr(b, a, peak=peak) == psnr(a, b, peak=peak)  # no wrap below zero
+
+
 @pytest.mark.parametrize("shapes", [((10, 20), (10, 20)), ((12, 12), (12, 13))])
 def test_ssim_refuses_small_or_different_planes(shapes: tuple[tuple[int, int], tuple[int, int]]) -> None:
     with pytest.raises(OptionsError, match="SSIM needs"):

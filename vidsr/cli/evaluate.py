@@ -1,64 +1,186 @@
-"""``vidsr evaluate``: a model's figures on folders of pictures."""
+"""``vidsr evaluate``: models' figures on folders of pictures and on compressed clips."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidsr.errors import OptionsError
+from vidsr.errors import OptionsError, OutputError
+
+if TYPE_CHECKING:
+    from vidsr.evaluation.results import Results
 
 __all__ = ["evaluate"]
 
+_CLIPS = "Clips"
+_OUT = "Results"
+
 
 def evaluate(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of high-resolution pictures.")],
-    model: Annotated[str, typer.Option("-m", "--model", help="A network, a name or a file.onnx.")] = "ecbsr",
+    sources: Annotated[
+        list[Path], typer.Argument(help="Folders of high-resolution pictures, clips, and folders of clips.")
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-m",
+            "--model",
+            help="A network, a name, a file.onnx, or auto; several times: several. Default: ecbsr.",
+        ),
+    ] = None,
     scale: Annotated[int, typer.Option("-s", "--scale", help="How many times larger.")] = 2,
-    precision: Annotated[str, typer.Option(help="auto, f32 or bf16.")] = "f32",
-    write_card: Annotated[
-        bool, typer.Option("--write-card", help="Note the means in the model's card.")
+    backend: Annotated[str, typer.Option(help="auto, or one that 'vidsr doctor' lists.")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="auto, f32 or bf16. Default: f32 for pictures, auto for clips.")
+    ] = None,
+    tile: Annotated[str, typer.Option(help="auto, 0 (whole frames) or a tile's side in pixels.")] = "auto",
+    crf: Annotated[
+        str, typer.Option(help="Qualities to compress at; none: not at all.", rich_help_panel=_CLIPS)
+    ] = "none,18,23,28,33",
+    codec: Annotated[
+        str,
+        typer.Option("-c", "--codec", help="An encoder: libx264, libx265, ...", rich_help_panel=_CLIPS),
+    ] = "libx264",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="The encoder's. Default: medium for x264 and x265.", rich_help_panel=_CLIPS),
+    ] = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Only so many of each clip.", rich_help_panel=_CLIPS)
+    ] = None,
+    every: Annotated[int, typer.Option(help="SSIM: one frame of so many.", rich_help_panel=_CLIPS)] = 4,
+    vmaf: Annotated[
+        bool, typer.Option("--vmaf", help="VMAF as well; needs vidsr[vmaf].", rich_help_panel=_CLIPS)
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    no_progress: Annotated[
+        bool, typer.Option("--no-progress", help="No progress bar.", rich_help_panel=_CLIPS)
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="An HTML file with tables, curves and crops.", rich_help_panel=_OUT),
+    ] = None,
+    write_card: Annotated[
+        bool,
+        typer.Option("--write-card", help="Note the figures in the models' cards.", rich_help_panel=_OUT),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.", rich_help_panel=_OUT)] = False,
 ) -> None:
-    """Measure PSNR and SSIM on luma by the protocol of the published tables.
+    """Measure models on pictures and on compressed clips, on luma.
 
-    'float' is unrounded luma in and out, as published; 'planes' is integer luma in and out, as in video.
+    Pictures, by the protocol of the published tables: PSNR and SSIM; 'float' is unrounded luma in and out,
+    as published; 'planes' is integer luma in and out, as in video.
+
+    Clips: each is shrunk, coded, decoded, enlarged by every model, by bicubic and by Lanczos, and compared
+    with what it was: PSNR, SSIM, XPSNR, VMAF, bits, and a verdict on each model. '-m auto': the models
+    that auto chooses from, and its choice.
     """
-    from dataclasses import asdict
-
     from vidsr.backends import choose_backend
+    from vidsr.evaluation.cards import check_card, note_quality
+    from vidsr.evaluation.results import Results
+    from vidsr.evaluation.scores import Coding
+    from vidsr.evaluation.sources import name_models, parse_crfs, sort_sources
+    from vidsr.video.probe import probe
+
+    if precision not in (None, "auto", "f32", "bf16"):
+        raise OptionsError(f"--precision takes auto, f32, bf16, not '{precision}'")
+    if tile != "auto" and not tile.isdecimal():
+        raise OptionsError(f"--tile takes auto, 0 or a size in pixels, not '{tile}'")
+    if preset is None and codec in ("libx264", "libx265"):
+        preset = "medium"
+    crfs = parse_crfs(crf)
+    coding = Coding(scale=scale, crfs=crfs, codec=codec, preset=preset, frames=frames, every=every, vmaf=vmaf)
+    folders, clips = sort_sources(sources)
+    infos = [probe(clip) for clip in clips]
+    _check_extras(report, vmaf=vmaf and bool(clips))
+    models, automatic = name_models(model or ["ecbsr"], scale)
+    if write_card:
+        for found in models.values():
+            check_card(found)
+    results = Results(models, coding, automatic, keep_crops=report is not None)
+    chosen, _ = choose_backend(backend)
+    for name, folder in folders.items():
+        results.add_pictures(folder, name, chosen, _options(precision or "f32", tile))
+    total = sum(min(info.estimated_frames or 0, frames or 1 << 30) for info in infos) * len(crfs)
+    with _bar(total, hidden=no_progress or not clips) as bar:
+        for info in infos:
+            bar.set_description_str(Path(info.path).stem)
+            results.add_clip(info, chosen, _options(precision or "auto", tile), bar.update)
+    typer.echo(json.dumps(results.to_mapping(), indent=1) if as_json else _told(results))
+    if report is not None:
+        from vidsr.evaluation.report import write_report
+
+        write_report(results, report)
+    if write_card:
+        means = {folder: scores[-1] for folder, scores in results.pictures.items()}
+        for name, found in results.models.items():
+            typer.echo(note_quality(name, found, means, results.clips, coding), err=as_json)
+
+
+def _check_extras(report: Path | None, *, vmaf: bool) -> None:
+    """Refuse before an hour's work what could not be done after it."""
+    from vidsr.evaluation.plots import check_plots
+    from vidsr.evaluation.vmaf import check_vmaf
+
+    if vmaf:
+        check_vmaf()
+    if report is not None:
+        check_plots()
+        if not report.parent.is_dir():
+            raise OutputError("there is no such folder", path=report.parent, hint="make it first")
+        if report.is_dir():
+            raise OptionsError("this is a folder", path=report, hint="name a file, such as report.html")
+
+
+def _options(precision: str, tile: str) -> Any:
     from vidsr.backends.base import SessionOptions
-    from vidsr.backends.openvino import run_interchange
-    from vidsr.evaluation.pictures import evaluate_pictures, mean_scores
-    from vidsr.models.lookup import find_model
     from vidsr.upscaler import UpscalerOptions
 
-    if precision not in ("auto", "f32", "bf16"):
-        raise OptionsError(f"--precision takes auto, f32, bf16, not '{precision}'")
-    found = find_model(model, scale)
-    backend, _ = choose_backend("openvino")
-    options = UpscalerOptions(session=SessionOptions(precision=precision))  # type: ignore[arg-type]
-    results = {}
-    for folder in folders:
-        name = folder.parent.name if folder.name.lower() == "hr" else folder.name
-        scores = evaluate_pictures(found, folder, backend, options, run_interchange)
-        results[name] = [*scores, mean_scores(scores, "mean")]
-    if as_json:
-        typer.echo(json.dumps({k: [asdict(s) for s in v] for k, v in results.items()}, indent=1))
-    else:
-        for name, rows in results.items():
-            typer.echo(f"{found.spec.id} on {name}, {scale}x")
-            typer.echo(f"  {'picture':16} bicubic   float   ssim   planes")
-            for row in rows:
-                typer.echo(
-                    f"  {row.picture:16} {row.psnr_y_bicubic:7.3f} {row.psnr_y_float:7.3f}"
-                    f" {row.ssim_y_float:6.4f} {row.psnr_y_planes:8.3f}"
-                )
-    if write_card:
-        from vidsr.evaluation.cards import note_quality
+    return UpscalerOptions(session=SessionOptions(precision=precision), tile=tile)  # type: ignore[arg-type]
 
-        means = {name: rows[-1] for name, rows in results.items()}
-        typer.echo(note_quality(found, means))
+
+def _bar(total: int, *, hidden: bool) -> Any:
+    """Return a progress bar on stderr; on something that is no terminal, a line every ten seconds."""
+    from tqdm import tqdm
+
+    interval = 0.2 if sys.stderr.isatty() else 10.0
+    return tqdm(
+        total=total, unit=" frames", disable=hidden, leave=False, mininterval=interval, dynamic_ncols=True
+    )
+
+
+def _told(results: Results) -> str:
+    from vidsr.evaluation.tables import (
+        auto_table,
+        clip_table,
+        describe_coding,
+        gain_table,
+        markdown,
+        mean_clip,
+        picture_table,
+    )
+    from vidsr.evaluation.verdicts import judge, judge_auto
+
+    blocks = []
+    for name, scores in results.pictures.items():
+        title = f"## {name}, {results.coding.scale}x: PSNR-Y in dB / SSIM-Y"
+        blocks += [title, markdown(picture_table(scores))]
+    clips = results.clips
+    if clips:
+        blocks.append(f"## Clips\n\nEach was {describe_coding(results.coding)}.")
+    for clip in clips:
+        width, height = clip.size
+        title = f"### {clip.name}, {width}x{height}, {clip.frames} frames"
+        blocks += [title, markdown(clip_table(clip))]
+    if len(clips) > 1:
+        mean = mean_clip(clips)
+        blocks += [f"### {mean.name}", markdown(clip_table(mean))]
+    for verdict in judge(clips, list(results.models)):
+        title = f"### {verdict.model}: dB of PSNR-Y over the better of bicubic and Lanczos"
+        blocks += [title, markdown(gain_table(clips, verdict.model)), str(verdict)]
+    if auto := judge_auto(clips, results.automatic):
+        blocks += ["### What auto takes", markdown(auto_table(auto)), str(auto)]
+    return "\n\n".join(blocks)

@@ -40,7 +40,10 @@ def upscale(
     model: Annotated[
         str,
         typer.Option(
-            "-m", "--model", help="A network, a model's name, or a file.onnx.", rich_help_panel=_MODEL
+            "-m",
+            "--model",
+            help="auto (ecbsr, by how the source was compressed), a network, a model's name, or a file.onnx.",
+            rich_help_panel=_MODEL,
         ),
     ] = _DEFAULTS["model"],
     scale: Annotated[

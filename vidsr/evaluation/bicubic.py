@@ -2,11 +2,13 @@
 
 Kernel: R. Keys, "Cubic convolution interpolation for digital image processing", 1981, a = -0.5;
 stretched by the scale when shrinking (antialiasing), border mirrored with the edge sample repeated,
-columns first and then rows, rounded to uint8 after each pass. Bit-exact with the low-resolution pictures
-that IMDN was measured on.
+columns first and then rows, rounded to whole codes after each pass. Bit-exact with the low-resolution
+pictures that IMDN was measured on.
 """
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,8 @@ from numpy.typing import NDArray
 from vidsr.errors import OptionsError
 
 __all__ = ["crop_to_multiple", "downscale", "keys_cubic", "upscale"]
+
+C = TypeVar("C", np.uint8, np.uint16)
 
 
 def keys_cubic(x: NDArray[np.float64], a: float = -0.5) -> NDArray[np.float64]:
@@ -24,14 +28,19 @@ def keys_cubic(x: NDArray[np.float64], a: float = -0.5) -> NDArray[np.float64]:
     return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
 
 
-def crop_to_multiple(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+def crop_to_multiple(picture: NDArray[C], scale: int) -> NDArray[C]:
     """Cut rows and columns off the end of picture [H, W, ...] until `scale` divides its sides."""
     height, width = picture.shape[:2]
     return picture[: height - height % scale, : width - width % scale]
 
 
-def downscale(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """Shrink picture [H, W] or [H, W, C], uint8, to [H / scale, W / scale, ...], uint8.
+def downscale(picture: NDArray[C], scale: int, *, peak: int = 255) -> NDArray[C]:
+    """Shrink picture [H, W] or [H, W, C], uint8 or uint16, to [H / scale, W / scale, ...] of the same type.
+
+    Args:
+        picture: Code values.
+        scale: How many times smaller.
+        peak: The largest code.
 
     Raises:
         OptionsError: `scale` does not divide the picture's sides; see `crop_to_multiple`.
@@ -39,8 +48,8 @@ def downscale(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
     if height % scale or width % scale:
         raise OptionsError(f"a picture of {width}x{height} cannot be shrunk exactly {scale} times")
-    rows = _shrink_first_axis(picture, scale)
-    return np.swapaxes(_shrink_first_axis(np.swapaxes(rows, 0, 1), scale), 0, 1)
+    rows = _shrink_first_axis(picture, scale, peak)
+    return np.swapaxes(_shrink_first_axis(np.swapaxes(rows, 0, 1), scale, peak), 0, 1)
 
 
 def upscale(plane: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
@@ -51,14 +60,14 @@ def upscale(plane: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
     return plane
 
 
-def _shrink_first_axis(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+def _shrink_first_axis(picture: NDArray[C], scale: int, peak: int) -> NDArray[C]:
     indices, weights = _taps(len(picture), scale)
     total = np.zeros((len(indices), *picture.shape[1:]), dtype=np.float64)
     shape = (-1, *[1] * (picture.ndim - 1))
     for index, weight in zip(indices.T, weights.T, strict=True):
         total += weight.reshape(shape) * picture[index]
     # MATLAB rounds halves up (away from zero), numpy's rint to even.
-    return np.floor(np.clip(total, 0, 255) + 0.5).astype(np.uint8)
+    return np.floor(np.clip(total, 0, peak) + 0.5).astype(picture.dtype)
 
 
 def _taps(length: int, scale: int, *, enlarge: bool = False) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

@@ -78,8 +78,10 @@ class ModelSpec:
     """Smallest side of the network's input, in pixels."""
     tiling: Literal["exact", "approximate"] = "exact"
     """Whether tiles that overlap by the halo equal the whole frame."""
+    kind: Literal["clean", "video"] = "clean"
+    """What it was trained for: clean sources, or the traces of video coders as well."""
     default: bool = False
-    """Whether the network's bare name means this model, at this scale."""
+    """Whether the network's bare name means this model, at this scale and of this kind."""
     description: str = ""
     license: str = ""
     """SPDX expression of the weights' licence."""

@@ -86,7 +86,12 @@ def list_models(folders: list[Path] | None = None) -> list[Model]:
 
 
 def find_model(
-    name: str, scale: int, folders: list[Path] | None = None, *, value_range: Literal[1, 255] | None = None
+    name: str,
+    scale: int,
+    folders: list[Path] | None = None,
+    *,
+    value_range: Literal[1, 255] | None = None,
+    kind: Literal["clean", "video"] = "clean",
 ) -> Model:
     """Return the model that `name` means at `scale`.
 
@@ -96,6 +101,7 @@ def find_model(
         scale: Wanted magnification.
         folders: Where to look; None: `engine_folders`.
         value_range: See `ModelSpec.value_range`; for a file without a card. None: 1.
+        kind: Which of a network's models its bare name means, where it has both kinds.
 
     Raises:
         UnknownModelError: There is none; the message lists what there is.
@@ -110,6 +116,7 @@ def find_model(
         if model.spec.id == wanted:
             return model
     variants = _plain_first([m for m in models if m.spec.network == name and m.spec.scale == scale])
+    variants = [m for m in variants if m.spec.kind == kind] or variants
     defaults = [m for m in variants if m.spec.default]
     if len(variants) == 1 or len(defaults) == 1:
         return (defaults or variants)[0]

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from vidsr.video.probe import open_source, video_stream
 
@@ -25,6 +26,7 @@ __all__ = ["Compression", "measure_compression"]
 
 _PLACES = 3  # where the source is looked at, spread evenly
 _FRAMES = 12  # at each of them
+_LOWEST = 10  # coefficients of a JPEG, in zigzag order
 # AVVideoEncParams of FFmpeg 4.4 and later, and its blocks: libavutil/video_enc_params.h
 _HEADER = np.dtype(
     [("blocks", "<u4"), ("pad", "<u4"), ("offset", "<u8"), ("size", "<u8"), ("kind", "<i4"), ("qp", "<i4")]
@@ -48,7 +50,7 @@ class Compression:
     bits_per_pixel: float | None
     """Coded bits of video a pixel and frame."""
     source: str
-    """Where `quantiser` comes from: "decoder", "encoder's note", "bits", "lossless" or "unknown"."""
+    """Where `quantiser` comes from: "decoder", "encoder's note", "tables", "bits", "lossless", "unknown"."""
 
     def __str__(self) -> str:
         """Return a phrase such as ``h264 at QP 27 (0.11 bits a pixel)``."""
@@ -78,6 +80,8 @@ def measure_compression(path: Path) -> Compression:
         codec: str = context.codec.canonical_name
         if codec in _LOSSLESS:
             return Compression(codec, None, None, "lossless")
+        if codec == "mjpeg":
+            return _from_tables(container, stream)
         context.options = {**context.options, "export_side_data": "venc_params"}
         bits, pixels, told, noted = 0, 0, [], None
         for size, frame in _looked_at(container, stream):
@@ -101,6 +105,29 @@ def measure_compression(path: Path) -> Compression:
         guess = 26 - _QP_A_DOUBLING * log2(rate / _BITS_AT_26[codec])
         return Compression(codec, min(51.0, max(0.0, guess)), rate, "bits")
     return Compression(codec, None, rate, "unknown")
+
+
+def _from_tables(container: Any, stream: Any) -> Compression:
+    """Return what the first JPEG's table for luma says; its transform keeps the energy (T.81, A.3.3)."""
+    rate = _bits_per_pixel(stream)
+    for packet in container.demux(stream):
+        if packet.size:
+            steps = _luma_steps(bytes(packet))
+            told = None if steps is None else 4 + 6 * log2(max(1.0, float(np.mean(steps))))
+            return Compression("mjpeg", told, rate, "unknown" if told is None else "tables")
+    return Compression("mjpeg", None, rate, "unknown")
+
+
+def _luma_steps(data: bytes) -> NDArray[np.float64] | None:
+    """Return the steps of a JPEG's lowest coefficients, which hold nearly all that can be seen."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if data[at + 1] == 0xDB and length >= 67 and data[at + 4] in (0x00, 0x10):
+            wide = ">u2" if data[at + 4] else "u1"
+            return np.frombuffer(data, wide, _LOWEST, at + 5).astype(np.float64)
+        at += 2 + length
+    return None
 
 
 def _bits_per_pixel(stream: Any) -> float | None:

@@ -1,7 +1,8 @@
-"""Frames through an encoder and back, in memory: what compression does to them.
+"""Frames through an encoder and back: what compression does to them.
 
-For measuring models on compressed video and for training them on it, so it is cheap to start and repeatable:
-no container, no threads unless asked for, and nothing between the planes and the encoder.
+For training models on compressed video and for measuring them on it, so it is repeatable: no threads unless
+asked for, and nothing between the planes and the encoder. `recode` stays in memory and is cheap to start;
+`write_coded` makes a file, for clips that are too long to be held.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -20,7 +22,7 @@ from vidsr.frame import PixelFormat, Planes
 from vidsr.video.encoders import encoder_formats
 from vidsr.video.formats import new_frame, planes_of
 
-__all__ = ["Recoded", "recode"]
+__all__ = ["Recoded", "recode", "write_coded"]
 
 _X264_PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
 _PRESETS = {"libx264": _X264_PRESETS, "libx265": _X264_PRESETS}
@@ -76,7 +78,9 @@ def recode(
         raise OptionsError("there is no frame to encode")
     height, width = first[0].shape
     wanted = _options(codec, crf, preset, options or {}, threads)
-    encoder = _open_encoder(codec, pixel_format, (width, height), wanted, frame_rate, threads)
+    _check_format(codec, pixel_format)
+    encoder: Any = av.CodecContext.create(codec, "w")
+    _open_encoder(encoder, pixel_format, (width, height), wanted, frame_rate, threads)
     name = encoder.codec.canonical_name
     decoder: Any = av.CodecContext.create(_DECODERS.get(name, name), "r")
     decoder.thread_count = threads
@@ -95,6 +99,66 @@ def recode(
     if len(back) != count or [f.pts for f in back] != sorted({f.pts for f in back}):
         raise EncodeError(f"{codec} made {count} frames, of which {len(back)} could be decoded")
     return Recoded([_planes(frame, pixel_format, codec) for frame in back], size)
+
+
+def write_coded(
+    path: Path,
+    frames: Iterable[Planes],
+    pixel_format: PixelFormat,
+    *,
+    codec: str = "libx264",
+    crf: float,
+    preset: str | None = "medium",
+    frame_rate: Fraction = Fraction(25),
+    threads: int = 1,
+) -> int:
+    """Encode frames into a file and return the coded stream's bytes; the pictures are those of `recode`.
+
+    They play at a constant rate, and the file holds nothing else.
+
+    Args:
+        path: The file; its suffix names the container.
+        frames: As for `recode`; only what the encoder looks ahead is held at once.
+        pixel_format: As for `recode`, and so are the others.
+        codec: FFmpeg's name of an encoder.
+        crf: Its constant-quality value.
+        preset: The encoder's preset; None: its own default.
+        frame_rate: Frames a second.
+        threads: Of the encoder; 0: as many as FFmpeg likes.
+
+    Raises:
+        OptionsError: As `recode`; or the container does not hold the codec.
+        EncodeError: The encoder failed, or the file cannot be written.
+    """
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise OptionsError("there is no frame to encode")
+    height, width = first[0].shape
+    wanted = _options(codec, crf, preset, {}, threads)
+    _check_format(codec, pixel_format)
+    size = 0
+    try:
+        with av.open(str(path), "w") as out:
+            try:
+                stream: Any = out.add_stream(codec, rate=frame_rate)
+            except ValueError as error:
+                raise OptionsError(f"{codec} cannot be put into {path.suffix} files") from error
+            _open_encoder(stream.codec_context, pixel_format, (width, height), wanted, frame_rate, threads)
+            for packet in _packets(stream.codec_context, first, iterator, pixel_format, (width, height)):
+                if packet is not None:
+                    size += packet.size
+                    packet.stream = stream
+                    out.mux(packet)
+    except (av.FFmpegError, OSError) as error:
+        raise EncodeError(f"{codec} failed on {width}x{height} frames ({error.strerror})") from error
+    return size
+
+
+def _check_format(codec: str, layout: PixelFormat) -> None:
+    known = encoder_formats(codec)
+    if known and layout.name not in known:
+        raise OptionsError(f"{codec} cannot encode '{layout.name}'", hint=f"it takes {', '.join(known)}")
 
 
 def _packets(
@@ -130,17 +194,13 @@ def _packets(
 
 
 def _open_encoder(
-    codec: str,
+    context: Any,
     layout: PixelFormat,
     size: tuple[int, int],
     options: dict[str, str],
     frame_rate: Fraction,
     threads: int,
-) -> Any:
-    known = encoder_formats(codec)
-    if known and layout.name not in known:
-        raise OptionsError(f"{codec} cannot encode '{layout.name}'", hint=f"it takes {', '.join(known)}")
-    context: Any = av.CodecContext.create(codec, "w")
+) -> None:
     context.width, context.height = size
     context.pix_fmt = layout.name
     context.framerate, context.time_base = frame_rate, 1 / frame_rate
@@ -152,11 +212,10 @@ def _open_encoder(
         detail = getattr(error, "strerror", None) or str(error)
         told = ", ".join(f"{k}={v}" for k, v in options.items()) or "no options"
         raise OptionsError(
-            f"{codec} cannot encode {size[0]}x{size[1]} {layout.name} with {told} ({detail})"
+            f"{context.name} cannot encode {size[0]}x{size[1]} {layout.name} with {told} ({detail})"
         ) from error
     if unknown := sorted(context.options):
-        raise OptionsError(f"{codec} does not know the option '{unknown[0]}'")
-    return context
+        raise OptionsError(f"{context.name} does not know the option '{unknown[0]}'")
 
 
 def _options(
