@@ -14,7 +14,7 @@ from vidsr.errors import BackendUnavailableError, InferenceError, OptionsError
 from vidsr.frame import PixelFormat, Planes
 from vidsr.models import Deployed, FrameFormat, Model, deploy, find_model
 from vidsr.networks.ecbsr import ECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 
 WIDTH, HEIGHT, SCALE = 34, 22, 2
 
@@ -23,7 +23,7 @@ WIDTH, HEIGHT, SCALE = 34, 22, 2
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("models") / "small.onnx"
-    return find_model(str(export_ecbsr(ECBSR(blocks=0, features=4), path)), SCALE)
+    return find_model(str(export_network(ECBSR(blocks=0, features=4), path)), SCALE)
 
 
 @pytest.fixture(scope="module", params=["yuv420p", "yuv422p10"])

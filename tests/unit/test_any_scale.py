@@ -20,7 +20,7 @@ from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat, Planes
 from vidsr.models import Deployed, FrameFormat, Model, deploy, find_model
 from vidsr.models.resize import BOX, KEYS, LANCZOS, Axis
 from vidsr.networks.ecbsr import ECBSR, PlainECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 
 Nets = dict[tuple[int, int], tuple[PlainECBSR, Model]]
 FORMATS = ["yuv420p", "yuv420p10", "yuv422p", "yuv444p10", "yuva420p", "gbrp", "gray16"]
@@ -46,7 +46,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> Nets:
         with torch.no_grad():
             for i, kernel in enumerate(network.kernels):
                 kernel *= 1.5 if i < 2 else 0.5
-        path = export_ecbsr(network, folder / f"n{channels}{scale}.onnx")
+        path = export_network(network, folder / f"n{channels}{scale}.onnx")
         made[channels, scale] = network, find_model(str(path), scale)
     return made
 
@@ -110,7 +110,7 @@ def repeating(tmp_path: Path, channels: int) -> Model:
     with torch.no_grad():
         for p in network.parameters():
             p.zero_()
-    return find_model(str(export_ecbsr(network, tmp_path / "repeat.onnx")), 2)
+    return find_model(str(export_network(network, tmp_path / "repeat.onnx")), 2)
 
 
 def place_of_edge(row: np.ndarray, peak: int) -> float:

@@ -14,7 +14,7 @@ from vidsr.errors import ModelError, WeightsError
 from vidsr.models import checks
 from vidsr.models.checks import GraphFacts, describe, parse_model, read_model_bytes
 from vidsr.networks.ecbsr import ECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 
 HERE = Path("model.onnx")
 
@@ -23,7 +23,7 @@ HERE = Path("model.onnx")
 def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("models") / "good.onnx"
-    return export_ecbsr(ECBSR(blocks=1, features=4), path).read_bytes()
+    return export_network(ECBSR(blocks=1, features=4), path).read_bytes()
 
 
 def _changed(data: bytes, change: Callable[[Any], Any]) -> bytes:
@@ -38,7 +38,7 @@ def test_a_good_file_passes(good: bytes) -> None:
 
 @pytest.mark.parametrize(("channels", "scale"), [(1, 3), (3, 2), (3, 4)])
 def test_channels_and_scale_are_read(tmp_path: Path, channels: int, scale: int) -> None:
-    path = export_ecbsr(ECBSR(blocks=0, features=4, channels=channels, scale=scale), tmp_path / "a.onnx")
+    path = export_network(ECBSR(blocks=0, features=4, channels=channels, scale=scale), tmp_path / "a.onnx")
     assert describe(parse_model(path.read_bytes(), path), path) == GraphFacts(channels, scale)
 
 

@@ -15,7 +15,7 @@ from vidsr.errors import ModelError, OptionsError, UnknownModelError
 from vidsr.models import load_card, write_card
 from vidsr.models.lookup import scales_of
 from vidsr.networks.ecbsr import ECBSR
-from vidsr.networks.export import ecbsr_card, export_ecbsr
+from vidsr.networks.export import export_network, network_card
 from vidsr.video.compression import Compression
 
 SOURCE = (640, 480)
@@ -28,8 +28,8 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     for scale, blocks in ((2, 1), (3, 1), (4, 1), (2, 2)):
         network = ECBSR(scale=scale, blocks=blocks, features=4)
-        path = export_ecbsr(network, folder / f"{scale}x-ecbsr-m{blocks}c4.onnx")
-        write_card(ecbsr_card(network, path, default=blocks == 1), folder)
+        path = export_network(network, folder / f"{scale}x-ecbsr-m{blocks}c4.onnx")
+        write_card(network_card(network, path, default=blocks == 1), folder)
     at_target = replace(load_card(folder / "2x-ecbsr-m1c4.toml"), input="target")
     write_card(replace(at_target, id="2x-any", network="any"), folder)
     write_card(replace(at_target, id="2x-ecbsr-as"), folder)
@@ -119,8 +119,8 @@ def test_the_sources_own_size_is_refused(engines: Path) -> None:
 
 def test_a_network_that_only_restores_is_taken_at_once_its_size_alone(engines: Path, tmp_path: Path) -> None:
     network = ECBSR(scale=1, blocks=1, features=4)
-    path = export_ecbsr(network, tmp_path / "1x-ecbsr-m1c4.onnx")
-    write_card(ecbsr_card(network, path, default=True), tmp_path)
+    path = export_network(network, tmp_path / "1x-ecbsr-m1c4.onnx")
+    write_card(network_card(network, path, default=True), tmp_path)
     assert chosen(tmp_path, "ecbsr", "1") == ("1x-ecbsr-m1c4", "what 'ecbsr' means at 1x", "1x network")
     assert chosen(tmp_path, "1x-ecbsr-m1c4", "1")[2] == "1x network"
     assert chosen(tmp_path, "ecbsr", "1.2")[2] == "1x network, then up to 1.2x (Lanczos)"

@@ -15,7 +15,7 @@ from vidsr.errors import OptionsError
 from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat, Planes
 from vidsr.models import Deployed, FrameFormat, Model, deploy, find_model
 from vidsr.networks.ecbsr import ECBSR, PlainECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 
 SIZES = [(1, 1), (3, 5), (33, 17)]
 
@@ -35,7 +35,7 @@ def nets(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], tupl
     made = {}
     for channels, scale in ((1, 2), (1, 3), (3, 2), (3, 3)):
         network = _network(channels, scale)
-        path = export_ecbsr(network, folder / f"n{channels}{scale}.onnx")
+        path = export_network(network, folder / f"n{channels}{scale}.onnx")
         made[channels, scale] = network, find_model(str(path), scale)
     return made
 
@@ -155,7 +155,7 @@ def test_nearest_chroma_and_an_empty_network_repeat_every_sample(
         with torch.no_grad():
             for p in network.parameters():
                 p.zero_()
-        model = find_model(str(export_ecbsr(network, tmp_path / f"{scale}.onnx")), scale)
+        model = find_model(str(export_network(network, tmp_path / f"{scale}.onnx")), scale)
         form = FrameFormat(PixelFormat.parse(name + suffix), chroma="nearest")
         for width, height in ((1, 1), (7, 5), (32, 16)):
             src = _source(form.pixel_format, width, height)
@@ -176,7 +176,7 @@ def test_bf16_keeps_the_codes_and_the_chroma(tmp_path: Path, name: str) -> None:
     with torch.no_grad():
         network.kernels[-1].mul_(0.02)
         network.biases[-1].zero_()
-    model = find_model(str(export_ecbsr(network, tmp_path / "n.onnx")), 2)
+    model = find_model(str(export_network(network, tmp_path / "n.onnx")), 2)
     form = FrameFormat(PixelFormat.parse(name))
     src = _source(form.pixel_format, 48, 32)
     deployed = deploy(model, form, 48, 32)

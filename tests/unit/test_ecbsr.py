@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vidsr.errors import WeightsError
 from vidsr.networks.ecbsr import BLOCKS, ECBSR, PlainECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 from vidsr.training.run import load_averaged
 
 ENGINES = Path(__file__).parents[2] / "engines"
@@ -148,7 +148,7 @@ def test_every_block_folds_to_the_same_graph(tmp_path: Path) -> None:
     files = {}
     for block in BLOCKS:
         network = shaken(ECBSR(blocks=1, features=4, block=block), 6)
-        files[block] = export_ecbsr(network, tmp_path / f"{block}.onnx")
+        files[block] = export_network(network, tmp_path / f"{block}.onnx")
     graphs = {block: onnx.load(path).graph for block, path in files.items()}
     first = graphs["ecb"]
     for block, graph in graphs.items():

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from vidsr.models.halo import Context, context_of
 from vidsr.networks.ecbsr import ECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 
 
 def _graph(nodes: list[Any], **weights: Any) -> onnx.ModelProto:
@@ -34,7 +34,7 @@ WIDE = np.zeros((4, 1, 3, 3), np.float32)
 @pytest.mark.parametrize(("blocks", "channels", "scale"), [(4, 1, 2), (4, 3, 3), (0, 1, 4), (10, 1, 2)])
 def test_ecbsr(tmp_path: Path, blocks: int, channels: int, scale: int) -> None:
     network = ECBSR(scale=scale, channels=channels, blocks=blocks, features=4)
-    path = export_ecbsr(network, tmp_path / "n.onnx")
+    path = export_network(network, tmp_path / "n.onnx")
     assert context_of(onnx.load(path)) == Context(blocks + 2, True, 1)
 
 
@@ -103,7 +103,7 @@ def test_halo_is_what_changes(tmp_path: Path) -> None:
     """Change one pixel: exactly the output pixels within the halo change."""
     torch.manual_seed(0)
     network = ECBSR(blocks=2, features=8).fold().double()
-    halo = context_of(onnx.load(export_ecbsr(network, tmp_path / "n.onnx"))).halo
+    halo = context_of(onnx.load(export_network(network, tmp_path / "n.onnx"))).halo
     x = torch.rand(1, 1, 24, 24, dtype=torch.float64)
     other = x.clone()
     other[0, 0, 12, 12] += 0.5

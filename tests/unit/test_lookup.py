@@ -12,7 +12,7 @@ from vidsr.errors import ModelError, UnknownModelError, WeightsError
 from vidsr.models import ModelFile, ModelSpec, find_model, list_models, load_card, write_card
 from vidsr.models.card import Training, TrainingSource
 from vidsr.networks.ecbsr import ECBSR
-from vidsr.networks.export import ecbsr_card, export_ecbsr
+from vidsr.networks.export import export_network, network_card
 
 
 @pytest.fixture(scope="module")
@@ -22,10 +22,10 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for scale, blocks in ((2, 1), (2, 2), (3, 1)):
         torch.manual_seed(0)
         network = ECBSR(scale=scale, blocks=blocks, features=4)
-        path = export_ecbsr(network, folder / f"{scale}x-ecbsr-m{blocks}c4.onnx")
+        path = export_network(network, folder / f"{scale}x-ecbsr-m{blocks}c4.onnx")
         sources = (TrainingSource("train/photos", "CC0-1.0"),)
         write_card(
-            ecbsr_card(
+            network_card(
                 network,
                 path,
                 default=blocks == 1,

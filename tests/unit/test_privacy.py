@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from vidsr.networks.ecbsr import ECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 
 # Every way out is closed and reported: name look-ups, connections, and other programs (OpenVINO's reports
 # are sent by a child process).
@@ -72,7 +72,7 @@ def _run(code: str, folder: Path, *arguments: str) -> list[str]:
 
 def test_nothing_is_sent_and_nothing_is_written(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = export_ecbsr(ECBSR(blocks=0, features=4), tmp_path / "n.onnx")
+    model = export_network(ECBSR(blocks=0, features=4), tmp_path / "n.onnx")
     assert _run(_GUARD + _USE + _REPORT, tmp_path, str(model)) == []
 
 

@@ -17,13 +17,14 @@ from vidsr import records
 from vidsr.errors import SourceError, TrainingError
 from vidsr.evaluation.bicubic import downscale
 from vidsr.evaluation.metrics import luma_bt601
+from vidsr.networks.export import model_id
 from vidsr.training import loop
 from vidsr.training import run as run_module
 from vidsr.training.data import prepare
 from vidsr.training.loop import Progress, train
 from vidsr.training.optim import learning_rate
 from vidsr.training.recipe import OptimizerOptions, Recipe
-from vidsr.training.run import CHECKPOINT, load_averaged
+from vidsr.training.run import CHECKPOINT, build, load_averaged
 from vidsr.training.validate import validate
 
 Trainer = Callable[..., Path]
@@ -284,4 +285,5 @@ def test_recipes_say_what_is_wrong(tmp_path: Path) -> None:
     "path", sorted(Path(loop.__file__).with_name("recipes").glob("*.toml")), ids=lambda p: p.stem
 )
 def test_shipped_recipes_load_and_are_named_after_their_model(path: Path) -> None:
-    assert Recipe.load(path).model_id == path.stem
+    recipe = Recipe.load(path)
+    assert model_id(build(recipe), recipe.model.variant) == path.stem

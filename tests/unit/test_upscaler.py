@@ -18,7 +18,7 @@ from vidsr.errors import OptionsError
 from vidsr.frame import ColorInfo, ColorRange, Frame, Matrix, PixelFormat, Planes
 from vidsr.models import FrameFormat, Model, find_model
 from vidsr.networks.ecbsr import ECBSR, PlainECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 from vidsr.upscaler import Upscaler, UpscalerOptions
 
 FORMATS = ["yuv420p", "yuv444p", "gray", "yuv420p10le"]
@@ -37,7 +37,7 @@ def network() -> PlainECBSR:
 
 @pytest.fixture(scope="module")
 def model(network: PlainECBSR, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return find_model(str(export_ecbsr(network, tmp_path_factory.mktemp("model") / "n.onnx")), 2)
+    return find_model(str(export_network(network, tmp_path_factory.mktemp("model") / "n.onnx")), 2)
 
 
 def source(pixels: PixelFormat, width: int, height: int) -> Planes:

@@ -17,7 +17,7 @@ from vidsr.errors import OptionsError
 from vidsr.frame import PixelFormat, Planes
 from vidsr.models import FrameFormat, Model, find_model
 from vidsr.networks.ecbsr import ECBSR
-from vidsr.networks.export import export_ecbsr
+from vidsr.networks.export import export_network
 from vidsr.target import tile_step
 from vidsr.tiled import scaled_rect
 from vidsr.tiling import Rect
@@ -34,7 +34,7 @@ def network(folder: Path, channels: int) -> Model:
     with torch.no_grad():
         for i, kernel in enumerate(plain.kernels):
             kernel *= 1.5 if i < 2 else 0.5
-    return find_model(str(export_ecbsr(plain, folder / "n.onnx")), 2)
+    return find_model(str(export_network(plain, folder / "n.onnx")), 2)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_openvino_in_tiles_is_the_whole_frame(
 def test_where_chroma_reaches_further_than_the_network(tmp_path: Path) -> None:
     """Four luma samples a chroma sample, behind a network that sees two."""
     plain = ECBSR(blocks=0, features=4).fold()
-    model = find_model(str(export_ecbsr(plain, tmp_path / "n.onnx")), 2)
+    model = find_model(str(export_network(plain, tmp_path / "n.onnx")), 2)
     form = FrameFormat(PixelFormat.parse("yuv411p"))
     src = source(form.pixel_format, 96, 16)
     whole, _ = upscale(model, form, src, (384, 64), backend="openvino")

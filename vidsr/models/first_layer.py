@@ -1,13 +1,13 @@
 """A first layer that loses nothing in bf16, for networks that take colours instead of codes.
 
-bf16 holds 8 bits of mantissa: a colour of 0..1 is off by up to a quarter of a code of 8 bits before the first
-convolution has seen it, and IMDN and RFDN carry the whole picture through their features, without a skip
-connection around them. So the first convolution gets every channel three times: in steps of 1/128,
-which bf16 holds exactly, what is left of it, and as it is. The first two meet the kernel rounded to bf16, the third
-meets what the rounding left. In float32 this is the same function.
+bf16 holds 8 bits of mantissa: a colour of 0..1 is off by up to a quarter of a code of 8 bits before the
+first convolution has seen it, and IMDN and RFDN carry the whole picture through their features,
+without a skip connection around them. So the first convolution gets every channel three times: in steps
+of 1/128, which bf16 holds exactly, what is left of it, and as it is. The first two meet the kernel
+rounded to bf16, the third meets what the rounding left. In float32 this is the same function.
 
-OpenVINO computes in float32 only what reaches an output without passing a convolution. The conversion to RGB does
-not, and was rounded to bf16 at each step; `anchored` makes it reach the output.
+OpenVINO computes in float32 only what reaches an output without passing a convolution. The conversion to
+RGB does not, and was rounded to bf16 at each step; `anchored` makes it reach the output.
 
 Measured, Set5 x2, loss against float32 (before): IMDN, RGB of 8 bits 0.012 dB (0.031), 4:2:0 of 10 bits 0.004 dB
 (0.063); IMDN_RTC 0.019 (0.022) and 0.015 (0.075).

@@ -19,6 +19,7 @@ from itertools import pairwise
 from math import isqrt
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,9 +27,10 @@ from torch.nn import functional as F
 from vidsr.errors import WeightsError
 from vidsr.networks.block import Block, Plain
 from vidsr.networks.ecb import ECB
+from vidsr.networks.graph import NetworkGraph
 from vidsr.networks.normalised import ACB, DBB, RepVGG
 
-__all__ = ["BLOCKS", "ECBSR", "PlainECBSR"]
+__all__ = ["BLOCKS", "ECBSR", "PlainECBSR", "write_ecbsr"]
 
 _OTHERS: dict[str, type[Plain | RepVGG | ACB | DBB]] = {
     "plain": Plain,
@@ -74,6 +76,7 @@ class ECBSR(nn.Module):
         super().__init__()
         self.scale = scale
         self.channels = channels
+        self.sizes = blocks, features
         ends = [channels, *[features] * (blocks + 1), channels * scale * scale]
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {', '.join(BLOCKS)}, not {block!r}")
@@ -121,6 +124,7 @@ class PlainECBSR(nn.Module):
         """Take kernels [out, in, 3, 3], biases [out] and slopes [features], first layer first."""
         super().__init__()
         self.channels = channels
+        self.sizes = len(kernels) - 2, len(kernels[0])
         self.scale = isqrt(len(kernels[-1]) // channels)
         self.kernels = nn.ParameterList(nn.Parameter(k) for k in kernels)
         self.biases = nn.ParameterList(nn.Parameter(b) for b in biases)
@@ -148,6 +152,27 @@ class PlainECBSR(nn.Module):
         pairs = zip(self.kernels, self.biases, strict=True)
         layers = [partial(F.conv2d, weight=kernel, bias=bias, padding=1) for kernel, bias in pairs]
         return _run(x, layers, self.slopes, self.scale)
+
+
+def write_ecbsr(graph: NetworkGraph, network: ECBSR | PlainECBSR) -> str:
+    """Write the nodes of an ECBSR, folded; return the output's name.
+
+    PReLU slopes are [C, 1, 1], the shape that ONNX's broadcasting rule asks for; OpenVINO 2026 fuses them
+    into the convolutions as it does one-dimensional ones.
+    """
+    plain = network.fold() if isinstance(network, ECBSR) else network
+    x = "input"
+    for i, (kernel, bias) in enumerate(zip(plain.kernels, plain.biases, strict=True)):
+        inputs = [x, graph.weight(f"kernel{i}", kernel), graph.weight(f"bias{i}", bias)]
+        x = graph.node("Conv", inputs, f"conv{i}", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        if i < len(plain.slopes):
+            slope = graph.weight(f"slope{i}", plain.slopes[i].reshape(-1, 1, 1))
+            x = graph.node("PRelu", [x, slope], f"prelu{i}")
+    skip = "input"
+    if plain.channels > 1:
+        order = np.repeat(np.arange(plain.channels, dtype=np.int64), plain.scale**2)
+        skip = graph.node("Gather", ["input", graph.weight("order", order)], "skip", axis=1)
+    return graph.shuffle(graph.add(x, skip, "sum"), plain.scale)
 
 
 def _run(

@@ -3,91 +3,65 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from torch import nn
 
 from vidsr.models.card import ModelFile, ModelSpec, Training
 from vidsr.models.halo import context_of
 from vidsr.models.lookup import Model
-from vidsr.networks.ecbsr import ECBSR, PlainECBSR
+from vidsr.networks.graph import NetworkGraph
+from vidsr.networks.registry import architecture_of
 
-__all__ = ["ecbsr_card", "export_ecbsr"]
-
-OPSET = 17
-IR_VERSION = 8
+__all__ = ["export_network", "model_id", "network_card"]
 
 
-def export_ecbsr(network: PlainECBSR | ECBSR, path: Path) -> Path:
-    """Write an ECBSR as an interchange file: [N, C, H, W] to [N, C, H * scale, W * scale], fp32, 0..1.
+def export_network(network: nn.Module, path: Path) -> Path:
+    """Write a network as an interchange file: [N, C, H, W] to [N, C, H * scale, W * scale], fp32, 0..1.
 
-    Equal weights give equal bytes. PReLU slopes are [C, 1, 1], the shape that ONNX's broadcasting
-    rule asks for; OpenVINO 2026 fuses them into the convolutions as it does one-dimensional ones.
+    Equal weights give equal bytes.
+
+    Args:
+        network: Any of `vidsr.networks.registry.ARCHITECTURES`; an ECBSR in training is folded first.
+        path: The file.
 
     Returns:
         `path`, with everything in it.
     """
-    from onnx import TensorProto, helper, numpy_helper
-
-    plain = network.fold() if isinstance(network, ECBSR) else network
-    weights: list[TensorProto] = []
-    nodes = []
-
-    def weight(name: str, values: NDArray[Any]) -> str:
-        weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def add(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    x = "input"
-    for i, (kernel, bias) in enumerate(zip(plain.kernels, plain.biases, strict=True)):
-        kernel_name = weight(f"kernel{i}", _numpy(kernel))
-        bias_name = weight(f"bias{i}", _numpy(bias))
-        x = add("Conv", [x, kernel_name, bias_name], f"conv{i}", kernel_shape=[3, 3], pads=[1, 1, 1, 1])
-        if i < len(plain.slopes):
-            x = add("PRelu", [x, weight(f"slope{i}", _numpy(plain.slopes[i]).reshape(-1, 1, 1))], f"prelu{i}")
-    skip = "input"
-    if plain.channels > 1:
-        order = np.repeat(np.arange(plain.channels, dtype=np.int64), plain.scale**2)
-        skip = add("Gather", ["input", weight("order", order)], "skip", axis=1)
-    x = add("Add", [x, skip], "sum")
-    add("DepthToSpace", [x], "output", blocksize=plain.scale, mode="CRD")
-    ends = [
-        helper.make_tensor_value_info(
-            name, TensorProto.FLOAT, ["batch", plain.channels, f"{p}height", f"{p}width"]
-        )
-        for name, p in (("input", ""), ("output", "large_"))
-    ]
-    graph = helper.make_graph(nodes, "ecbsr", ends[:1], ends[1:], initializer=weights)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="vidsr"
-    )
-    path.write_bytes(model.SerializeToString(deterministic=True))
-    return path
+    graph = NetworkGraph(architecture_of(network).title.lower())
+    architecture_of(network).write(graph, network)
+    return graph.save(path, int(network.channels))  # type: ignore[arg-type]
 
 
-def ecbsr_card(
-    network: PlainECBSR | ECBSR,
+def model_id(network: nn.Module, variant: str = "") -> str:
+    """Return a model's name, such as ``2x-ecbsr-m4c16``; an empty variant stands for the sizes."""
+    architecture = architecture_of(network)
+    suffix = variant or architecture.variant(network)
+    return f"{network.scale}x-{architecture.family}-{suffix}"
+
+
+def network_card(
+    network: nn.Module,
     path: Path,
     *,
-    variant: str | None = None,
+    variant: str = "",
     default: bool = False,
+    kind: Literal["clean", "video"] = "clean",
     description: str = "",
     license: str = "",
     training: Training | None = None,
     quality: dict[str, dict[str, float]] | None = None,
 ) -> ModelSpec:
-    """Return the card of a file that `export_ecbsr` wrote, with the file checked.
+    """Return the card of a file that `export_network` wrote, with the file checked and its context read.
 
     Args:
         network: What was exported.
         path: The file.
-        variant: What follows the network's name in the id; None: ``m<blocks>c<features>``.
-        default: Whether "ecbsr" at this scale means this model.
+        variant: What follows the network's name in the id; empty: its sizes, such as m4c16.
+        default: Whether the network's name at this scale means this model.
+        kind: What it was trained for.
         description: One sentence for lists.
         license: SPDX expression.
         training: Where the weights come from.
@@ -96,27 +70,27 @@ def ecbsr_card(
     Raises:
         ModelError: The file is not one that vidsr runs.
     """
-    plain = network.fold() if isinstance(network, ECBSR) else network
-    if variant is None:
-        variant = f"m{len(plain.kernels) - 2}c{len(plain.kernels[0])}"
-    spec = ModelSpec(
-        id=f"{plain.scale}x-ecbsr-{variant}",
-        network="ecbsr",
-        scale=plain.scale,
-        channels=plain.channels,
-        halo=len(plain.kernels),
+    architecture = architecture_of(network)
+    draft = ModelSpec(
+        id=model_id(network, variant),
+        network=architecture.family,
+        scale=int(network.scale),  # type: ignore[arg-type]
+        channels=int(network.channels),  # type: ignore[arg-type]
+        halo=0,
         files={"f32": ModelFile(path.name, hashlib.sha256(path.read_bytes()).hexdigest())},
+    )
+    context = context_of(Model(draft, path).proto)
+    return replace(
+        draft,
+        halo=context.halo,
+        tiling="exact" if context.exact else "approximate",
+        multiple=context.multiple,
+        min_size=architecture.min_size,
+        input=architecture.input,
         default=default,
+        kind=kind,
         description=description,
         license=license,
         training=training or Training(),
         quality=quality or {},
     )
-    context = context_of(Model(spec, path).proto)
-    if (context.halo, context.exact) != (spec.halo, True):
-        raise AssertionError(f"an ECBSR of {spec.halo} layers has the context {context}")
-    return spec
-
-
-def _numpy(tensor: Any) -> NDArray[np.float32]:
-    return np.asarray(tensor.detach().float().cpu().numpy(), dtype=np.float32)

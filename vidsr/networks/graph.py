@@ -59,7 +59,12 @@ class NetworkGraph:
         inputs = [x, self.weight(f"{name}.weight", layer.weight), self.weight(f"{name}.bias", layer.bias)]
         strides = {"strides": list(layer.stride)} if max(layer.stride) > 1 else {}
         return self.node(
-            "Conv", inputs, name, kernel_shape=list(layer.kernel_size), pads=list(layer.padding) * 2, **strides
+            "Conv",
+            inputs,
+            name,
+            kernel_shape=list(layer.kernel_size),
+            pads=list(layer.padding) * 2,
+            **strides,
         )
 
     def leaky(self, x: str) -> str:
@@ -86,16 +91,14 @@ class NetworkGraph:
         return self.node("DepthToSpace", [x], "output", blocksize=scale, mode="CRD")
 
     def save(self, path: Path, channels: int) -> Path:
-        """Write the graph, which must have an "output", with dynamic batch, height and width; return `path`."""
+        """Write the graph, which ends in "output", with dynamic batch, height and width; return `path`."""
         ends = [
             self._helper.make_tensor_value_info(
                 name, self._helper.np_dtype_to_tensor_dtype(np.dtype(np.float32)), ["batch", channels, *sides]
             )
             for name, sides in (("input", ["height", "width"]), ("output", ["large_height", "large_width"]))
         ]
-        graph = self._helper.make_graph(
-            self._nodes, self.name, ends[:1], ends[1:], initializer=self._weights
-        )
+        graph = self._helper.make_graph(self._nodes, self.name, ends[:1], ends[1:], initializer=self._weights)
         opset = self._helper.make_opsetid("", OPSET)
         model = self._helper.make_model(
             graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="vidsr"

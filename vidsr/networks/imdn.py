@@ -1,12 +1,14 @@
-"""IMDN and IMDN_RTC (Z. Hui, X. Gao, Y. Yang, X. Wang, "Lightweight Image Super-Resolution with Information
-Multi-distillation Network", ACM MM 2019).
+"""IMDN, the information multi-distillation network, and IMDN_RTC.
 
     IMDN:     x -> head -> blocks; all their outputs -> 1x1, LeakyReLU -> 3x3; + head's output -> tail
     IMDN_RTC: x -> head -> blocks -> 1x1; + head's output -> tail
 
 The head is one 3x3 convolution, the tail a 3x3 convolution and a pixel shuffle. RTC is the authors' small
 network; its blocks have no attention, so that its tiles equal the whole picture. Values are 0..1.
-"""  # noqa: D205, D400 - the title is longer than a line
+
+Source: Z. Hui, X. Gao, Y. Yang, X. Wang, "Lightweight Image Super-Resolution with Information
+Multi-distillation Network", ACM MM 2019.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ from vidsr.networks.layers import (
     shape_of,
 )
 
-__all__ = ["IMDB", "IMDN", "IMDNRTC", "BLOCK_NAMES", "Contrast", "write_blocks", "write_imdn", "write_rtc"]
+__all__ = ["BLOCK_NAMES", "IMDB", "IMDN", "IMDNRTC", "Contrast", "write_blocks", "write_imdn", "write_rtc"]
 
 _STEPS = 4
 _TINY = 1e-12
@@ -57,7 +59,7 @@ class Contrast(nn.Module):
 
 
 class IMDB(nn.Module):
-    """Information multi-distillation block: four convolutions, of each a quarter is kept, the rest goes on."""
+    """Information multi-distillation block: of four convolutions each keeps a quarter, the rest goes on."""
 
     def __init__(self, features: int, *, reduction: int = 16) -> None:
         """Draw the weights.
@@ -107,6 +109,7 @@ class IMDN(nn.Module):
         super().__init__()
         self.scale = scale
         self.channels = channels
+        self.sizes = blocks, features
         self.head = conv(channels, features, 3)
         self.blocks = nn.ModuleList(IMDB(features, reduction=reduction) for _ in range(blocks))
         self.fuse = conv(features * blocks, features, 1)
@@ -158,6 +161,7 @@ class IMDNRTC(nn.Module):
         super().__init__()
         self.scale = scale
         self.channels = channels
+        self.sizes = blocks, features
         self.head = conv(channels, features, 3)
         self.blocks = nn.ModuleList(IMDB(features, reduction=0) for _ in range(blocks))
         self.fuse = conv(features, features, 1)
@@ -219,13 +223,11 @@ def write_blocks(graph: NetworkGraph, x: str, blocks: nn.ModuleList) -> list[str
 
 def _write_block(graph: NetworkGraph, x: str, block: IMDB, name: str) -> str:
     parts, rest = [], x
-    for i, step in enumerate(block.convs):
-        y = graph.conv(rest, step, f"{name}.convs.{i}")
-        if i == len(block.convs) - 1:
-            parts.append(y)
-            break
-        kept, rest = graph.split(graph.leaky(y), [block.kept, step.out_channels - block.kept])
+    for i, step in enumerate(block.convs[:-1]):
+        y = graph.leaky(graph.conv(rest, step, f"{name}.convs.{i}"))
+        kept, rest = graph.split(y, [block.kept, block.fuse.in_channels - block.kept])
         parts.append(kept)
+    parts.append(graph.conv(rest, block.convs[-1], f"{name}.convs.{len(block.convs) - 1}"))
     y = graph.concat(parts, f"{name}.joined")
     if block.attention is not None:
         y = _write_contrast(graph, y, block.attention, f"{name}.attention")

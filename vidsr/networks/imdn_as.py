@@ -56,9 +56,12 @@ class IMDNAS(nn.Module):
         """
         super().__init__()
         if scale != 1:
-            raise ValueError(f"the scale of IMDN_AS is 1, not {scale}: it takes pictures of the target's size")
+            raise ValueError(
+                f"the scale of IMDN_AS is 1, not {scale}: it takes pictures of the target's size"
+            )
         self.scale = scale
         self.channels = channels
+        self.sizes = blocks, features
         self.head = nn.ModuleList(
             [conv(channels, features, 3, stride=2), conv(features, features, 3, stride=2)]
         )

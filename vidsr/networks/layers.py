@@ -48,9 +48,9 @@ def leaky(x: Tensor) -> Tensor:
 def fold_range(first: nn.Conv2d, last: nn.Conv2d, peak: float) -> None:
     """Turn a network that works on 0..peak into the equal one that works on 0..1, in place.
 
-    ``last(body(first(peak * x))) / peak``: the factor goes into the first layer's weights, its inverse into the
-    last layer's weights and bias. Nothing in between changes, so this holds whatever the body is (a
-    sigmoid makes RFDN's and IMDN's attention no homogeneous function).
+    ``last(body(first(peak * x))) / peak``: the factor goes into the first layer's weights, its inverse
+    into the last layer's weights and bias. Nothing in between changes, so this holds whatever the body
+    is (a sigmoid makes RFDN's and IMDN's attention no homogeneous function).
     """
     with torch.no_grad():
         first.weight.mul_(peak)

@@ -1,11 +1,13 @@
-"""RFDN (J. Liu, J. Tang, G. Wu, "Residual Feature Distillation Network for Lightweight Image Super-Resolution",
-ECCV workshops 2020).
+"""RFDN, the residual feature distillation network.
 
     x -> head -> blocks; all their outputs -> 1x1, LeakyReLU -> 3x3; + head's output -> tail
 
-The head is one 3x3 convolution, the tail a 3x3 convolution and a pixel shuffle. Values are 0..1; the checkpoint
-that the authors published works on 0..255, see `RFDN.fold_range`.
-"""  # noqa: D205, D400 - the title is longer than a line
+The head is one 3x3 convolution, the tail a 3x3 convolution and a pixel shuffle. Values are 0..1; the
+checkpoint that the authors published works on 0..255, see `RFDN.fold_range`.
+
+Source: J. Liu, J. Tang, G. Wu, "Residual Feature Distillation Network for Lightweight Image
+Super-Resolution", ECCV workshops 2020.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,7 @@ class ESA(nn.Module):
 
 
 class RFDB(nn.Module):
-    """Residual feature distillation block: three steps of [distil by 1x1 | refine by 3x3 + input], a last 3x3."""
+    """Residual feature distillation block: three steps of [1x1 distils | 3x3 + input refines], a last 3x3."""
 
     def __init__(self, features: int, attention: int) -> None:
         """Draw the weights for `features` channels, an even number, and `attention` channels in ESA."""
@@ -109,6 +111,7 @@ class RFDN(nn.Module):
         super().__init__()
         self.scale = scale
         self.channels = channels
+        self.sizes = blocks, features
         attention = features // 4 if attention is None else attention
         self.head = conv(channels, features, 3)
         self.blocks = nn.ModuleList(RFDB(features, attention) for _ in range(blocks))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vidsr.errors import OutputError
 from vidsr.models.card import Training, TrainingSource, write_card
-from vidsr.networks.export import ecbsr_card, export_ecbsr
+from vidsr.networks.export import export_network, model_id, network_card
 from vidsr.training.recipe import Recipe, Source
 from vidsr.training.run import load_averaged
 
@@ -25,11 +25,11 @@ def publish(run: Path, folder: Path, *, default: bool) -> Path:
     recipe, network, steps = load_averaged(run)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = export_ecbsr(network, folder / f"{recipe.model_id}.onnx")
-        spec = ecbsr_card(
+        path = export_network(network, folder / f"{model_id(network, recipe.model.variant)}.onnx")
+        spec = network_card(
             network,
             path,
-            variant=recipe.model_id.split("-", 2)[2],
+            variant=recipe.model.variant,
             default=default,
             description=_description(recipe),
             license="Apache-2.0",

@@ -26,17 +26,20 @@ __all__ = [
 class ModelOptions:
     """What is trained."""
 
-    network: Literal["ecbsr"]
+    network: Literal["ecbsr", "rfdn", "imdn", "imdn-rtc"]
     scale: int
     """Magnification: 2, 3 or 4."""
     channels: Literal[1, 3]
     """1 for luma, 3 for RGB."""
     blocks: int
+    """Between the first and the last layers."""
     features: int
+    """Channels between the layers: an even number for rfdn, a multiple of 4 for imdn."""
     block: Literal["ecb", "plain", "repvgg", "acb", "dbb"] = "ecb"
     """What an ECBSR is trained with, see `vidsr.networks`; all fold to the same network."""
     quiet: bool = False
-    """Begin as the upsampled input alone, which learns faster at first. The last three blocks always do."""
+    """ECBSR: begin as the upsampled input alone, which learns faster at first. The last three blocks
+    always do."""
     variant: str = ""
     """Last part of the model's name, ``<scale>x-<network>-<variant>``; empty: from the sizes."""
     start: str = ""
@@ -172,6 +175,12 @@ class Recipe:
             "model.scale must be 2, 3 or 4": self.model.scale not in (2, 3, 4),
             "model.blocks must be 0 or more": self.model.blocks < 0,
             "model.features must be 1 or more": self.model.features < 1,
+            "model.features of rfdn must be even and 4 or more": self.model.network == "rfdn"
+            and (self.model.features < 4 or self.model.features % 2 != 0),
+            "model.features of imdn must be a multiple of 4": self.model.network.startswith("imdn")
+            and self.model.features % 4 != 0,
+            "model.block and model.quiet are for ecbsr": self.model.network != "ecbsr"
+            and (self.model.block != "ecb" or self.model.quiet),
             "data.sources is empty": not self.data.sources,
             "data.video.kept must be from 1 to data.video.frames": not 1 <= video.kept <= video.frames,
             "data.video.side must be even and at least data.patch": self.data.degradation == "video"
@@ -213,13 +222,6 @@ class Recipe:
             return records.from_mapping(Recipe, mapping)
         except ValueError as error:
             raise TrainingError(str(error)) from error
-
-    @property
-    def model_id(self) -> str:
-        """The model's name, such as ``2x-ecbsr-m4c16``."""
-        sizes = f"m{self.model.blocks}c{self.model.features}"
-        sizes += "-rgb" if self.model.channels == 3 else ""
-        return f"{self.model.scale}x-{self.model.network}-{self.model.variant or sizes}"
 
     @property
     def digest(self) -> str:

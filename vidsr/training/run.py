@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from vidsr import records
 from vidsr.errors import TrainingError
 from vidsr.networks.block import averaged_state
-from vidsr.networks.ecbsr import BLOCKS, ECBSR
+from vidsr.networks.ecbsr import BLOCKS
+from vidsr.networks.registry import ARCHITECTURES
 from vidsr.training.data import Batch
 from vidsr.training.distributed import Team
 from vidsr.training.history import History
@@ -26,21 +27,24 @@ __all__ = ["CHECKPOINT", "Run", "build", "load_averaged"]
 CHECKPOINT = "checkpoint.pt"
 
 
-def build(recipe: Recipe) -> ECBSR:
+def build(recipe: Recipe) -> nn.Module:
     """Return the recipe's network with fresh weights, drawn from its seed."""
     torch.manual_seed(recipe.run.seed)
     model = recipe.model
-    return ECBSR(
+    options: dict[str, Any] = {}
+    if model.network == "ecbsr":
+        quiet = model.quiet or BLOCKS[model.block].uses_batch_statistics
+        options = {"block": model.block, "quiet": quiet}
+    return ARCHITECTURES[model.network].build(
         scale=model.scale,
         channels=model.channels,
         blocks=model.blocks,
         features=model.features,
-        block=model.block,
-        quiet=model.quiet or BLOCKS[model.block].uses_batch_statistics,
+        **options,
     )
 
 
-def load_averaged(folder: Path) -> tuple[Recipe, ECBSR, int]:
+def load_averaged(folder: Path) -> tuple[Recipe, nn.Module, int]:
     """Return a run's recipe, its network with the averaged weights, and the steps it has done.
 
     Raises:
