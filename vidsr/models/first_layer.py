@@ -9,8 +9,8 @@ rounded to bf16, the third meets what the rounding left. In float32 this is the 
 OpenVINO computes in float32 only what reaches an output without passing a convolution. The conversion to
 RGB does not, and was rounded to bf16 at each step; `anchored` makes it reach the output.
 
-Measured, Set5 x2, loss against float32 (before): IMDN, RGB of 8 bits 0.012 dB (0.031), 4:2:0 of 10 bits 0.004 dB
-(0.063); IMDN_RTC 0.019 (0.022) and 0.015 (0.075).
+Measured, Set5 x2, loss against float32 (before): IMDN, RGB of 8 bits 0.012 dB (0.031), 4:2:0 of 10 bits
+0.004 dB (0.063); IMDN_RTC 0.019 (0.022) and 0.015 (0.075).
 """
 
 from __future__ import annotations
