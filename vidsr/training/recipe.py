@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from vidsr.errors import TrainingError
 
 __all__ = [
     "DataOptions",
+    "EvaluationOptions",
     "ModelOptions",
     "OptimizerOptions",
     "Recipe",
@@ -159,6 +160,22 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationOptions:
+    """What the finished model is measured on for its card; see ``vidsr evaluate``."""
+
+    pictures: tuple[Path, ...] = ()
+    """Folders, relative to the data root."""
+    clips: tuple[Path, ...] = ()
+    """Clips, relative to the data root."""
+    crf: str = "none,18,23,28,33"
+    """What the clips are compressed at, by x264."""
+    frames: int = 120
+    """Of each clip, from its beginning."""
+    vmaf: bool = False
+    """VMAF beside the rest; needs the extra 'vmaf'."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """A whole training run."""
 
@@ -167,6 +184,7 @@ class Recipe:
     optimizer: OptimizerOptions
     teacher: TeacherOptions | None = None
     run: RunOptions = RunOptions()
+    evaluation: EvaluationOptions = EvaluationOptions()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -225,5 +243,6 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything in the recipe, in hexadecimal."""
-        return hashlib.sha256(records.dump(self).encode()).hexdigest()
+        """SHA-256 of everything in the recipe that makes the weights, in hexadecimal."""
+        training = replace(self, evaluation=EvaluationOptions())
+        return hashlib.sha256(records.dump(training).encode()).hexdigest()
