@@ -28,11 +28,10 @@ LEAST = 300
 
 
 def planned(recipe: Recipe, block: str, steps: int, compiled: bool) -> Recipe:
-    """Return the recipe of one run of `steps` steps."""
-    recipe = recipe.with_block(block)
+    """Return the recipe of one run of `steps` steps, from the beginning."""
     return replace(
         recipe,
-        model=replace(recipe.model, quiet=True),
+        model=replace(recipe.model, block=block, quiet=True, start=""),
         data=replace(recipe.data, batch=16, patch=48),
         optimizer=replace(recipe.optimizer, kind="adam", rate=1e-3, steps=steps, warmup=min(100, steps // 4)),
         run=replace(recipe.run, compile=compiled, validate_every=steps, checkpoint_every=10 * steps),
