@@ -1,9 +1,11 @@
-"""One moment of a clip, enlarged by Lanczos on the left and by vidsr on the right, as a PNG.
+"""One moment of a clip, enlarged by Lanczos on the left and by vidsr's models beside it, as a PNG.
 
-Usage: python examples/before_after.py [CLIP [SECONDS [OUTPUT.png]]]
+    python examples/before_after.py [CLIP [SECONDS [OUTPUT.png]]] [--crf N] [--model NAME ...]
+
+With --crf the second before that moment is compressed by x264 first: what most video has been through.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import av
@@ -11,41 +13,62 @@ import numpy as np
 
 import vidsr
 from vidsr.backends import choose_backend
+from vidsr.frame import Planes, VideoInfo
 from vidsr.models.deploy import FrameFormat
 from vidsr.models.lookup import find_model
+from vidsr.video.enlarge import enlarge
 from vidsr.video.formats import new_frame
 from vidsr.video.reader import Reader, Span
+from vidsr.video.recode import recode
 
 HERE = Path(__file__).parent
+SCALE = 2
 
 
-def main(clip: Path, seconds: float, output: Path) -> None:
+def moment(info: VideoInfo, seconds: float, crf: float | None) -> tuple[Planes, object]:
+    """Return the planes of a frame, compressed if `crf` says so, and the frame as PyAV decoded it."""
+    span = Span(start=seconds, frames=1) if crf is None else Span(start=max(0.0, seconds - 1), end=seconds)
+    with Reader(info, span) as reader:
+        frames = [(tuple(plane.copy() for plane in frame.planes), frame.origin) for frame in reader]
+    planes, origin = frames[-1]
+    if crf is not None:
+        planes = recode([p for p, _ in frames], info.pixel_format, crf=crf).frames[-1]
+    return planes, origin
+
+
+def main(clip: Path, seconds: float, output: Path, crf: float | None, models: list[str]) -> None:
     """Write the picture."""
     info = vidsr.probe(clip)
     color = info.color
     frame_format = FrameFormat(info.pixel_format, color.matrix, color.range, color.chroma_location)
-    size = (info.width * 2, info.height * 2)
+    size = (info.width * SCALE, info.height * SCALE)
     backend, _ = choose_backend("auto")
-    with (
-        Reader(info, Span(start=seconds, frames=1)) as reader,
-        vidsr.Upscaler(find_model("ecbsr", 2), frame_format, info.width, info.height, backend) as upscaler,
-    ):
-        frame = next(iter(reader))
-        lanczos = frame.origin.reformat(*size, interpolation="LANCZOS")
-        network, planes = new_frame(info.pixel_format, *size)
-        upscaler.submit(frame.planes, planes).result()
-    network.colorspace, network.color_range = lanczos.colorspace, lanczos.color_range
+    planes, origin = moment(info, seconds, crf)
+    panels = [enlarge(planes, info.pixel_format, SCALE, "lanczos")]
+    for name in models:
+        model = find_model(name, SCALE)
+        with vidsr.Upscaler(model, frame_format, info.width, info.height, backend) as upscaler:
+            panels.append(new_frame(info.pixel_format, *size)[1])
+            upscaler.submit(planes, panels[-1]).result()
     # The middle of the picture, each pixel shown as 2 x 2.
     rows, columns = (slice(side // 4, side - side // 4) for side in (size[1], size[0]))
-    left, right = (
-        f.to_ndarray(format="rgb24")[rows, columns].repeat(2, axis=0).repeat(2, axis=1)
-        for f in (lanczos, network)
-    )
-    line = np.full((len(left), 4, 3), 255, dtype=np.uint8)
-    av.VideoFrame.from_ndarray(np.concatenate([left, line, right], axis=1), format="rgb24").save(output)
+    shown = []
+    for panel in panels:
+        frame, target = new_frame(info.pixel_format, *size)
+        for one, other in zip(panel, target, strict=True):
+            np.copyto(other, one)
+        frame.colorspace, frame.color_range = origin.colorspace, origin.color_range
+        middle = frame.to_ndarray(format="rgb24")[rows, columns]
+        shown += [middle.repeat(2, axis=0).repeat(2, axis=1), np.full((2 * len(middle), 4, 3), 255, np.uint8)]
+    av.VideoFrame.from_ndarray(np.concatenate(shown[:-1], axis=1), format="rgb24").save(output)
 
 
 if __name__ == "__main__":
-    defaults = [str(HERE / "clip.mp4"), "2.9", "before_after.png"]
-    given = sys.argv[1:] + defaults[len(sys.argv) - 1 :]
-    main(Path(given[0]), float(given[1]), Path(given[2]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("clip", type=Path, nargs="?", default=HERE / "clip.mp4")
+    parser.add_argument("seconds", type=float, nargs="?", default=2.9)
+    parser.add_argument("output", type=Path, nargs="?", default=Path("before_after.png"))
+    parser.add_argument("--crf", type=float, help="compress by x264 at this quality first")
+    parser.add_argument("--model", action="append", help="a network or a name; again for more (ecbsr)")
+    given = parser.parse_args()
+    main(given.clip, given.seconds, given.output, given.crf, given.model or ["ecbsr"])
