@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vidsr.backends import choose_backend
-from vidsr.errors import TrainingError
+from vidsr.errors import OptionsError, SourceError, TrainingError
 from vidsr.evaluation.results import Results
 from vidsr.evaluation.scores import Coding
 from vidsr.evaluation.sources import parse_crfs, sort_sources
@@ -42,9 +42,8 @@ def plan_measurement(recipe: Recipe, root: Path, folder: Path) -> Measurement:
         folder: Where the model will go.
 
     Raises:
-        TrainingError: The recipe names nothing to measure, or `folder` has another default.
+        TrainingError: What the recipe's table says cannot be, or `folder` has another default.
         SourceError: A folder or a clip is missing.
-        OptionsError: `EvaluationOptions.crf` or `frames` cannot be.
         OutputError: `folder` cannot be written.
     """
     wanted = recipe.evaluation
@@ -53,11 +52,20 @@ def plan_measurement(recipe: Recipe, root: Path, folder: Path) -> Measurement:
             "the recipe's table [evaluation] names nothing to measure the model on",
             hint="give it pictures or clips there, or use 'vidsr export', which measures nothing",
         )
-    coding = Coding(
-        scale=recipe.model.scale, crfs=parse_crfs(wanted.crf), frames=wanted.frames, vmaf=wanted.vmaf
-    )
-    folders, clips = sort_sources([root / path for path in (*wanted.pictures, *wanted.clips)])
-    infos = tuple(probe(clip) for clip in clips)
+    try:
+        coding = Coding(
+            scale=recipe.model.scale, crfs=parse_crfs(wanted.crf), frames=wanted.frames, vmaf=wanted.vmaf
+        )
+        folders, clips = sort_sources([root / path for path in (*wanted.pictures, *wanted.clips)])
+        infos = tuple(probe(clip) for clip in clips)
+    except OptionsError as error:
+        what = error.message.removeprefix("--")
+        raise TrainingError(
+            f"in the recipe's table [evaluation]: {what}", path=error.path, hint=error.hint
+        ) from error
+    except SourceError as error:
+        hint = error.hint or "the recipe's table [evaluation] names it, relative to --data"
+        raise type(error)(error.message, path=error.path, hint=hint) from error
     if wanted.vmaf and infos:
         check_vmaf()
     with placed(folder):

@@ -188,7 +188,8 @@ def _coded(video: VideoOptions) -> str:
     return (
         f"MATLAB-style bicubic, then x264, or x265 for {video.x265:.0%}, at crf {low:g} to {high:g}"
         f" and presets {' '.join(video.presets)}; {video.uncoded:.0%} not coded;"
-        f" {video.softened:.0%} softened by up to {video.soften:g} pixels; noise up to {video.noise:g}; seed {video.seed}"
+        f" {video.softened:.0%} softened by up to {video.soften:g} pixels;"
+        f" noise up to {video.noise:g}; seed {video.seed}"
     )
 
 
