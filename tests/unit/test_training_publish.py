@@ -24,7 +24,7 @@ from vidsr.training.loop import train
 from vidsr.training.measure import plan_measurement, publish_measured
 from vidsr.training.publish import placed, publish
 from vidsr.training.recipe import EvaluationOptions, Recipe
-from vidsr.training.run import CHECKPOINT
+from vidsr.training.run import CHECKPOINT, Run
 
 ID = "2x-ecbsr-m1c8"
 
@@ -223,10 +223,12 @@ def test_a_finished_run_needs_no_pictures(root: Path, tmp_path: Path) -> None:
         train(recipe_of(run__seed=4), root, tmp_path / "run", cache=tmp_path / "cache")
 
 
-def test_missing_validation_pictures_are_told_at_once(root: Path, tmp_path: Path) -> None:
+def test_missing_validation_pictures_are_told_before_the_first_step(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Run, "learn", lambda *_: pytest.fail("it has begun"))
     with pytest.raises(SourceError, match="no such folder of pictures"):
         train(recipe_of(data__validation="absent"), root, tmp_path / "run", cache=tmp_path / "cache")
-    assert not (tmp_path / "run" / CHECKPOINT).exists()
 
 
 def test_patches_can_be_carried_to_a_machine_without_pictures(root: Path, tmp_path: Path) -> None:
