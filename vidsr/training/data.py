@@ -160,7 +160,8 @@ def prepare(
         if not (folder / "index.json").exists():
             fill = fill_with_clips if recipe.data.degradation == "video" else fill_with_pictures
             fill(folder, recipe, files, report)
-        (folder / _MADE_FOR).write_text(made_for, encoding="utf-8")
+        if not (folder / _MADE_FOR).exists():  # as in stores of earlier versions
+            (folder / _MADE_FOR).write_text(made_for, encoding="utf-8")
     return PatchStore(folder)
 
 

@@ -74,9 +74,9 @@ def train(
         TrainingError: The checkpoint is of another recipe, or the loss is not finite any more; the
             checkpoint then is the last good one.
     """
-    stop = min(steps or recipe.optimizer.steps, recipe.optimizer.steps)
-    if steps_done(folder, recipe) >= stop:
+    if steps_done(folder, recipe) == recipe.optimizer.steps:
         return folder / CHECKPOINT
+    stop = min(steps or recipe.optimizer.steps, recipe.optimizer.steps)
     with ExitStack() as stack:
         team = stack.enter_context(joined_team(recipe))
         if team.leads:
