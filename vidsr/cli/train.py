@@ -41,7 +41,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Then measure the model on what the recipe's [evaluation] names, and put it, with the"
+            help="Then measure the model on what the recipe's table 'evaluation' names, and put it, with the"
             " figures in its card, into this folder.",
         ),
     ] = None,
@@ -51,8 +51,9 @@ def train(
 ) -> None:
     """Train a network, or go on with an interrupted run. Needs the extra 'train'.
 
-    Leaves checkpoint.pt, history.csv and curve.png. Of a finished run, --publish makes a model with measured
-    figures; 'vidsr export' makes one without, of any run.
+    Leaves checkpoint.pt, history.csv and curve.png. Of a finished run, --publish
+    makes a model with measured figures; 'vidsr export' makes one without, of
+    any run.
     """
     from vidsr.training.recipe import Recipe
 
