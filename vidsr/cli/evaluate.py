@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +15,10 @@ from vidsr.errors import OptionsError, OutputError
 
 if TYPE_CHECKING:
     from vidsr.evaluation.results import Results
+    from vidsr.evaluation.scores import Coding
+    from vidsr.frame import VideoInfo
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate", "measuring_bar"]
 
 _CLIPS = "Clips"
 _OUT = "Results"
@@ -79,7 +83,7 @@ def evaluate(
     that auto chooses from, and its choice.
     """
     from vidsr.backends import choose_backend
-    from vidsr.evaluation.cards import check_card, note_quality
+    from vidsr.evaluation.cards import check_card
     from vidsr.evaluation.results import Results
     from vidsr.evaluation.scores import Coding
     from vidsr.evaluation.sources import name_models, parse_crfs, sort_sources
@@ -102,22 +106,23 @@ def evaluate(
             check_card(found)
     results = Results(models, coding, automatic, keep_crops=report is not None)
     chosen, _ = choose_backend(backend)
-    for name, folder in folders.items():
-        results.add_pictures(folder, name, chosen, _options(precision or "f32", tile))
-    total = sum(min(info.estimated_frames or 0, frames or 1 << 30) for info in infos) * len(crfs)
-    with _bar(total, hidden=no_progress or not clips) as bar:
-        for info in infos:
-            bar.set_description_str(Path(info.path).stem)
-            results.add_clip(info, chosen, _options(precision or "auto", tile), bar.update)
+    with measuring_bar(infos, coding, hidden=no_progress) as progress:
+        results.measure(
+            folders,
+            infos,
+            chosen,
+            precision=precision,  # type: ignore[arg-type]
+            tile=tile,
+            progress=progress,
+        )
     typer.echo(json.dumps(results.to_mapping(), indent=1) if as_json else _told(results))
     if report is not None:
         from vidsr.evaluation.report import write_report
 
         write_report(results, report)
     if write_card:
-        means = {folder: scores[-1] for folder, scores in results.pictures.items()}
-        for name, found in results.models.items():
-            typer.echo(note_quality(name, found, means, results.clips, coding), err=as_json)
+        for card in results.write_cards():
+            typer.echo(card, err=as_json)
 
 
 def _check_extras(report: Path | None, *, vmaf: bool) -> None:
@@ -135,21 +140,32 @@ def _check_extras(report: Path | None, *, vmaf: bool) -> None:
             raise OptionsError("this is a folder", path=report, hint="name a file, such as report.html")
 
 
-def _options(precision: str, tile: str) -> Any:
-    from vidsr.backends.base import SessionOptions
-    from vidsr.upscaler import UpscalerOptions
+@contextmanager
+def measuring_bar(
+    clips: Sequence[VideoInfo], coding: Coding, *, hidden: bool
+) -> Iterator[Callable[[str, int], object]]:
+    """Show a progress bar on stderr, on something that is no terminal a line every ten seconds.
 
-    return UpscalerOptions(session=SessionOptions(precision=precision), tile=tile)  # type: ignore[arg-type]
-
-
-def _bar(total: int, *, hidden: bool) -> Any:
-    """Return a progress bar on stderr; on something that is no terminal, a line every ten seconds."""
+    Yields:
+        What is to be told a clip's name and the number of its frames measured since the last call.
+    """
     from tqdm import tqdm
 
-    interval = 0.2 if sys.stderr.isatty() else 10.0
-    return tqdm(
-        total=total, unit=" frames", disable=hidden, leave=False, mininterval=interval, dynamic_ncols=True
-    )
+    most = coding.frames or 1 << 30
+    with tqdm(
+        total=sum(min(info.estimated_frames or 0, most) for info in clips) * len(coding.crfs),
+        unit=" frames",
+        disable=hidden or not clips,
+        leave=False,
+        mininterval=0.2 if sys.stderr.isatty() else 10.0,
+        dynamic_ncols=True,
+    ) as bar:
+
+        def progress(name: str, frames: int) -> None:
+            bar.set_description_str(name, refresh=False)
+            bar.update(frames)
+
+        yield progress
 
 
 def _told(results: Results) -> str:

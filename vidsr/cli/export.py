@@ -16,7 +16,8 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run's folder, as 'vidsr train' left it.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the .onnx and .toml.")],
     default: Annotated[
-        bool, typer.Option("--default", help="Let --model NETWORK mean this model at its scale.")
+        bool,
+        typer.Option("--default", help="Let --model NETWORK mean this model, even if the recipe does not."),
     ] = False,
 ) -> None:
     """Fold a trained network into an interchange file with its card. Needs the extra 'train'."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vidsr.backends.base import Backend
+from vidsr.backends.base import Backend, Precision, SessionOptions
 from vidsr.backends.openvino import run_interchange
+from vidsr.evaluation.cards import note_quality
 from vidsr.evaluation.clips import evaluate_clip
 from vidsr.evaluation.crops import ClipCrops, Crop, PictureCrops
 from vidsr.evaluation.pictures import BICUBIC, PictureScore, evaluate_pictures, mean_score
@@ -63,6 +65,39 @@ class Results:
         if crops is not None:
             self.clip_crops[scores.name] = crops.crops
 
+    def measure(
+        self,
+        folders: Mapping[str, Path],
+        clips: Sequence[VideoInfo],
+        backend: Backend,
+        *,
+        precision: Precision | None = None,
+        tile: str = "auto",
+        progress: Callable[[str, int], object] = lambda *_: None,
+    ) -> None:
+        """Measure folders of pictures and clips; raises as `evaluate_pictures` and `evaluate_clip`.
+
+        Args:
+            folders: By their names in tables.
+            clips: What `probe` said of them.
+            backend: What the models run on.
+            precision: As of `SessionOptions`; None: f32 for pictures, auto for clips.
+            tile: As of `UpscalerOptions`.
+            progress: Told a clip's name and the number of its frames measured since the last call.
+        """
+        for name, folder in folders.items():
+            self.add_pictures(folder, name, backend, _options(precision or "f32", tile))
+        for info in clips:
+            told = partial(progress, Path(info.path).stem)
+            self.add_clip(info, backend, _options(precision or "auto", tile), told)
+
+    def write_cards(self) -> list[Path]:
+        """Put all figures into the models' cards; return their paths."""
+        means = {folder: scores[-1] for folder, scores in self.pictures.items()}
+        return [
+            note_quality(name, model, means, self.clips, self.coding) for name, model in self.models.items()
+        ]
+
     def to_mapping(self) -> dict[str, Any]:
         """Return the scores as dicts and lists for JSON, where a number that is not finite is None."""
         verdicts = judge(self.clips, list(self.models))
@@ -77,6 +112,10 @@ class Results:
         }
         plain: dict[str, Any] = _finite(found)
         return plain
+
+
+def _options(precision: Precision, tile: str) -> UpscalerOptions:
+    return UpscalerOptions(session=SessionOptions(precision=precision), tile=tile)
 
 
 def _finite(value: Any) -> Any:

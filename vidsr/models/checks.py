@@ -19,7 +19,14 @@ from vidsr.errors import ModelError, WeightsError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["ALLOWED_OPERATORS", "GraphFacts", "describe", "parse_model", "read_model_bytes"]
+__all__ = [
+    "ALLOWED_OPERATORS",
+    "GraphFacts",
+    "describe",
+    "parse_model",
+    "read_model_bytes",
+    "tensor_shapes",
+]
 
 MAX_FILE_BYTES = 512 << 20
 MAX_WEIGHTS = 64 << 20
@@ -116,7 +123,7 @@ def describe(model: onnx.ModelProto, path: Path) -> GraphFacts:
         ModelError: The shapes cannot be inferred, or are not those of a super-resolution network.
     """
     _, channels = _the_input(model)
-    shapes = _probe_shapes(model, path)
+    shapes = tensor_shapes(model, path, _PROBE, _PROBE)
     for name, shape in shapes.items():
         size = int(np.prod([max(side, 1) for side in shape], dtype=float))
         if size > MAX_TENSOR:
@@ -137,8 +144,12 @@ def describe(model: onnx.ModelProto, path: Path) -> GraphFacts:
     return GraphFacts(channels, scale)
 
 
-def _probe_shapes(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor for a picture of `_PROBE` pixels a side; 0: not known."""
+def tensor_shapes(model: onnx.ModelProto, path: Path, width: int, height: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor for a picture of that size; 0: not known.
+
+    Raises:
+        ModelError: The shapes cannot be inferred.
+    """
     import onnx
 
     probe = onnx.ModelProto()
@@ -146,7 +157,7 @@ def _probe_shapes(model: onnx.ModelProto, path: Path) -> dict[str, tuple[int, ..
     del probe.graph.value_info[:]
     name, channels = _the_input(model)
     shape = next(i for i in probe.graph.input if i.name == name).type.tensor_type.shape
-    for dim, value in zip(shape.dim, (1, channels, _PROBE, _PROBE), strict=True):
+    for dim, value in zip(shape.dim, (1, channels, height, width), strict=True):
         dim.dim_value = value
     # What the file declares of its output would only be merged with what is inferred.
     probe.graph.output[0].type.tensor_type.ClearField("shape")

@@ -21,6 +21,9 @@ from vidsr.video.still import find_pictures
 
 __all__ = ["Batch", "PatchStore", "prepare"]
 
+_MADE_FOR = "made_for.json"
+"""A store's file that says which folders it was made of, and how."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -41,6 +44,7 @@ class PatchStore:
 
     def __init__(self, folder: Path) -> None:
         """Open a store that `prepare` made."""
+        self.folder = folder
         self._index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         self.channels: int = self._index["channels"]
         self.scale: int = self._index["scale"]
@@ -59,6 +63,11 @@ class PatchStore:
     def megapixels(self) -> float:
         """Size of all high-resolution pictures, in millions of pixels."""
         return float(self.sizes.prod(axis=1).sum()) * self.scale**2 / 1e6
+
+    @property
+    def bytes(self) -> int:
+        """Size on disk."""
+        return sum(path.stat().st_size for path in self.folder.iterdir())
 
     def batches(self, options: DataOptions, *, seed: int, start: int, stop: int) -> Iterator[Batch]:
         """Yield the batches of steps start..stop-1; step k's depends on `seed` and k alone.
@@ -124,15 +133,24 @@ def prepare(
     A picture is cropped so that the scale divides it; both resolutions are kept as uint8 RGB first,
     then converted to unrounded BT.601 luma for a luma network, as the evaluation protocol does.
 
+    Where none of the recipe's folders is there, as on a machine to which only the cache was carried, the one
+    store that was made for such a recipe is opened.
+
     Raises:
         SourceError: A folder is missing or empty, or a picture cannot be read.
     """
-    files = [
-        (path, source) for source in recipe.data.sources for path in find_pictures([root / source.folder])
-    ]
+    sources = recipe.data.sources
     how: list[object] = [recipe.model.scale, recipe.model.channels, recipe.data.degradation]
     if recipe.data.degradation == "video":
         how.append(records.to_mapping(recipe.data.video))
+    made_for = json.dumps([*how, *([str(s.folder), s.halve, s.soften] for s in sources)])
+    if not any((root / source.folder).is_dir() for source in sources):
+        carried = [
+            path.parent for path in cache.glob(f"*/{_MADE_FOR}") if path.read_text("utf-8") == made_for
+        ]
+        if len(carried) == 1 and (carried[0] / "index.json").exists():
+            return PatchStore(carried[0])
+    files = [(path, source) for source in sources for path in find_pictures([root / source.folder])]
     key = json.dumps(
         [*how, *([str(p.relative_to(root)), p.stat().st_size, s.halve, s.soften] for p, s in files)]
     )
@@ -142,6 +160,8 @@ def prepare(
         if not (folder / "index.json").exists():
             fill = fill_with_clips if recipe.data.degradation == "video" else fill_with_pictures
             fill(folder, recipe, files, report)
+        if not (folder / _MADE_FOR).exists():  # as in stores of earlier versions
+            (folder / _MADE_FOR).write_text(made_for, encoding="utf-8")
     return PatchStore(folder)
 
 

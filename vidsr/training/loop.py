@@ -20,8 +20,9 @@ from vidsr.training.interrupt import held_back
 from vidsr.training.optim import learning_rate
 from vidsr.training.recipe import Recipe
 from vidsr.training.resident import ResidentStore, TensorBatch
-from vidsr.training.run import CHECKPOINT, Run
+from vidsr.training.run import CHECKPOINT, Run, steps_done
 from vidsr.training.validate import validate
+from vidsr.video.still import find_pictures
 
 __all__ = ["Progress", "train"]
 
@@ -54,6 +55,8 @@ def train(
 ) -> Path:
     """Train, or go on where the checkpoint in `folder` ends; return the checkpoint's path.
 
+    A run that is finished is left as it is, and needs no pictures.
+
     Leaves ``checkpoint.pt``, ``history.csv`` and ``curve.png`` in `folder`. A KeyboardInterrupt
     saves the checkpoint first.
 
@@ -67,9 +70,13 @@ def train(
         say: Called with a line about the preparation.
 
     Raises:
+        SourceError: Pictures are missing.
         TrainingError: The checkpoint is of another recipe, or the loss is not finite any more; the
             checkpoint then is the last good one.
     """
+    if steps_done(folder, recipe) == recipe.optimizer.steps:
+        return folder / CHECKPOINT
+    stop = min(steps or recipe.optimizer.steps, recipe.optimizer.steps)
     with ExitStack() as stack:
         team = stack.enter_context(joined_team(recipe))
         if team.leads:
@@ -82,10 +89,11 @@ def train(
                     path=folder,
                     hint="wait for it, or give --run",
                 ) from error
-        stop = min(steps or recipe.optimizer.steps, recipe.optimizer.steps)
         store = team.after_leader(lambda: prepare(recipe, root, cache, report=say))
         run = Run(recipe, folder, team)
         validation = None if recipe.data.validation is None else root / recipe.data.validation
+        if validation is not None and team.leads:
+            find_pictures([validation])  # if they are missing, better now than after an hour
         cutter = store if team.device.type == "cpu" else ResidentStore(store, team.device)
         source: Iterator[Batch | TensorBatch] = cutter.batches(
             recipe.data, seed=recipe.run.seed, start=run.step, stop=stop

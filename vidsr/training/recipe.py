@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import tomli_w
+
 from vidsr import records
 from vidsr.errors import TrainingError
 
@@ -43,6 +45,8 @@ class ModelOptions:
     always do."""
     variant: str = ""
     """Last part of the model's name, ``<scale>x-<network>-<variant>``; empty: from the sizes."""
+    default: bool = False
+    """Whether the family's name, as in ``--model ecbsr``, means this model: one a scale and kind."""
     start: str = ""
     """Name of a run beside this one whose averaged weights it starts from. At another scale the layers
     that make the larger picture begin afresh: x3 and x4 start from x2."""
@@ -243,6 +247,10 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything in the recipe that makes the weights, in hexadecimal."""
-        training = replace(self, evaluation=EvaluationOptions())
-        return hashlib.sha256(records.dump(training).encode()).hexdigest()
+        """SHA-256 of everything in the recipe that makes the weights, in hexadecimal.
+
+        What was added after runs had begun must not change the digest of the recipes that do not use it.
+        """
+        mapping = records.to_mapping(replace(self, evaluation=EvaluationOptions()))
+        del mapping["model"]["default"]  # says what the model is called, not what it is
+        return hashlib.sha256(tomli_w.dumps(mapping).encode()).hexdigest()

@@ -22,7 +22,7 @@ from vidsr.training.optim import LOSSES, learning_rate, make_optimizer
 from vidsr.training.recipe import Recipe
 from vidsr.training.resident import TensorBatch
 
-__all__ = ["CHECKPOINT", "Run", "build", "load_averaged"]
+__all__ = ["CHECKPOINT", "Run", "build", "load_averaged", "steps_done"]
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -55,6 +55,19 @@ def load_averaged(folder: Path) -> tuple[Recipe, nn.Module, int]:
     network = build(recipe)
     network.load_state_dict(saved["averaged"])
     return recipe, network.eval(), saved["step"]
+
+
+def steps_done(folder: Path, recipe: Recipe) -> int:
+    """Return how many steps of a recipe the run in `folder` has done, 0 where none was begun.
+
+    Raises:
+        TrainingError: It is a run of another recipe, or its checkpoint is damaged.
+    """
+    if not (folder / CHECKPOINT).exists():
+        return 0
+    saved = _load(folder / CHECKPOINT)
+    _check_recipe(saved, recipe, folder)
+    return int(saved["step"])
 
 
 class _Objective(nn.Module):
@@ -182,17 +195,21 @@ class Run:
         return network.to(self.team.device)
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        if records.from_mapping(Recipe, saved["recipe"]).digest != self.recipe.digest:
-            raise TrainingError(
-                "this run was started with another recipe",
-                path=self.folder,
-                hint="give another --run folder, or the recipe it was started with",
-            )
+        _check_recipe(saved, self.recipe, self.folder)
         self.step = saved["step"]
         self.network.load_state_dict(saved["network"])
         self._optimizer.load_state_dict(saved["optimizer"])
         averages = saved["averaged"]
         self._averages = [averages[name].to(self.team.device, copy=True) for name in self._followed]
+
+
+def _check_recipe(saved: dict[str, Any], recipe: Recipe, folder: Path) -> None:
+    if records.from_mapping(Recipe, saved["recipe"]).digest != recipe.digest:
+        raise TrainingError(
+            "this run was started with another recipe",
+            path=folder,
+            hint="give another --run folder, or the recipe it was started with",
+        )
 
 
 def _start_from(earlier: nn.Module, network: nn.Module) -> None:
