@@ -13,6 +13,7 @@ from vidsr.errors import TrainingError
 from vidsr.locks import lock_folder
 from vidsr.training.data import prepare
 from vidsr.training.loop import train
+from vidsr.training.pictures import stretched
 from vidsr.training.recipe import Recipe
 from vidsr.training.run import load_averaged
 
@@ -72,6 +73,26 @@ def test_softened_pictures_are_smoother_and_come_besides(tmp_path: Path) -> None
     assert roughness[2:].max() < roughness[:2].min() / 2
     # A Gaussian keeps the mean.
     np.testing.assert_allclose(high[2:].mean(axis=(1, 2)), high[:2].mean(axis=(1, 2)), rtol=0.02)
+
+
+def test_contrast_is_stretched_about_the_middle() -> None:
+    picture = np.array([[[0, 64, 127], [128, 160, 255]]], dtype=np.uint8)
+    # Twice as far from 127.5, rounded, clipped.
+    assert stretched(picture, 2.0).tolist() == [[[0, 1, 127], [129, 193, 255]]]
+    assert stretched(picture, 1.0).tolist() == picture.tolist()
+
+
+def test_stretched_pictures_are_another_store(tmp_path: Path) -> None:
+    write_pictures(tmp_path)
+    stores = []
+    for contrast in (1.0, 2.0):
+        mapping = records.to_mapping(recipe_of())
+        mapping["data"]["sources"][0]["contrast"] = contrast
+        recipe = records.from_mapping(Recipe, mapping)
+        assert (recipe.digest == recipe_of().digest) == (contrast == 1.0)
+        stores.append(prepare(recipe, tmp_path, tmp_path / "cache"))
+    plain, more = (store.high.astype(np.float64).std() for store in stores)
+    assert more > 1.2 * plain
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from vidsr.errors import TrainingError
 from vidsr.locks import lock_folder
 from vidsr.training.clips import fill_with_clips
 from vidsr.training.pictures import LUMA_STEPS, fill_with_pictures
-from vidsr.training.recipe import DataOptions, Recipe
+from vidsr.training.recipe import DataOptions, Recipe, Source
 from vidsr.video.still import find_pictures
 
 __all__ = ["Batch", "PatchStore", "prepare"]
@@ -143,7 +143,7 @@ def prepare(
     how: list[object] = [recipe.model.scale, recipe.model.channels, recipe.data.degradation]
     if recipe.data.degradation == "video":
         how.append(records.to_mapping(recipe.data.video))
-    made_for = json.dumps([*how, *([str(s.folder), s.halve, s.soften] for s in sources)])
+    made_for = json.dumps([*how, *([str(s.folder), *_done_first(s)] for s in sources)])
     if not any((root / source.folder).is_dir() for source in sources):
         carried = [
             path.parent for path in cache.glob(f"*/{_MADE_FOR}") if path.read_text("utf-8") == made_for
@@ -152,7 +152,7 @@ def prepare(
             return PatchStore(carried[0])
     files = [(path, source) for source in sources for path in find_pictures([root / source.folder])]
     key = json.dumps(
-        [*how, *([str(p.relative_to(root)), p.stat().st_size, s.halve, s.soften] for p, s in files)]
+        [*how, *([str(p.relative_to(root)), p.stat().st_size, *_done_first(s)] for p, s in files)]
     )
     folder = cache / hashlib.sha256(key.encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
@@ -163,6 +163,11 @@ def prepare(
         if not (folder / _MADE_FOR).exists():  # as in stores of earlier versions
             (folder / _MADE_FOR).write_text(made_for, encoding="utf-8")
     return PatchStore(folder)
+
+
+def _done_first(source: Source) -> list[object]:
+    """Return what is done to a source's pictures, as a store's key holds it."""
+    return [source.halve, source.soften, *([source.contrast] if source.contrast != 1 else [])]
 
 
 def _turned(patch: NDArray[np.generic], turn: int) -> NDArray[np.generic]:

@@ -15,7 +15,7 @@ from vidsr.evaluation.metrics import luma_bt601
 from vidsr.training.recipe import Recipe, Source
 from vidsr.video.still import read_picture
 
-__all__ = ["LUMA_STEPS", "fill_with_pictures", "high_pictures", "softened", "write_index"]
+__all__ = ["LUMA_STEPS", "fill_with_pictures", "high_pictures", "softened", "stretched", "write_index"]
 
 LUMA_STEPS = 256
 """Luma is kept as fixed point, in units of 1/256 of a code value."""
@@ -42,7 +42,7 @@ def fill_with_pictures(
 
 
 def high_pictures(files: list[tuple[Path, Source]]) -> Iterator[NDArray[np.uint8]]:
-    """Yield each picture [H, W, 3], halved and softened as its source says.
+    """Yield each picture [H, W, 3], halved, stretched and softened as its source says.
 
     Raises:
         SourceError: One cannot be read.
@@ -51,7 +51,17 @@ def high_pictures(files: list[tuple[Path, Source]]) -> Iterator[NDArray[np.uint8
         high = read_picture(path)
         if source.halve:
             high = downscale(crop_to_multiple(high, 2), 2)
+        if source.contrast != 1:
+            high = stretched(high, source.contrast)
         yield softened(high, source.soften) if source.soften else high
+
+
+def stretched(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """Return the picture with its contrast about mid-gray times `factor`, clipped."""
+    codes = np.arange(256)
+    table = np.clip(np.floor((codes - 127.5) * factor + 128), 0, 255).astype(np.uint8)
+    made: NDArray[np.uint8] = table[picture]
+    return made
 
 
 def softened(picture: NDArray[np.uint8], sigma: float) -> NDArray[np.uint8]:

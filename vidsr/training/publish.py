@@ -159,7 +159,9 @@ def _description(recipe: Recipe, network: Any) -> str:
 
 def _named(source: Source) -> str:
     """Return the folder, and what was done to its pictures first."""
-    done = ["halved"] * source.halve + [f"softened by {source.soften:g} pixels"] * bool(source.soften)
+    done = ["halved"] * source.halve
+    done += [f"contrast times {source.contrast:g}"] * (source.contrast != 1)
+    done += [f"softened by {source.soften:g} pixels"] * bool(source.soften)
     return f"{source.folder} ({', '.join(done)})" if done else str(source.folder)
 
 

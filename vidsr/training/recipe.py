@@ -61,6 +61,9 @@ class Source:
     licence: str
     halve: bool = False
     """Shrink the pictures twice first, which removes the traces of JPEG."""
+    contrast: float = 1.0
+    """Stretch the pictures' contrast about mid-gray by this factor first: titles, drawings and signs have
+    harder edges than photographs."""
     soften: float = 0.0
     """Blur the pictures first with a Gaussian of this standard deviation in pixels: much video is less
     sharp than photographs, and a network that never saw such pictures overdoes them."""
@@ -204,6 +207,7 @@ class Recipe:
             "model.block and model.quiet are for ecbsr": self.model.network != "ecbsr"
             and (self.model.block != "ecb" or self.model.quiet),
             "data.sources is empty": not self.data.sources,
+            "data.sources: contrast must be above 0": any(s.contrast <= 0 for s in self.data.sources),
             "data.video.kept must be from 1 to data.video.frames": not 1 <= video.kept <= video.frames,
             "data.video.side must be even and at least data.patch": self.data.degradation == "video"
             and (video.side % 2 != 0 or video.side < self.data.patch),
@@ -253,4 +257,7 @@ class Recipe:
         """
         mapping = records.to_mapping(replace(self, evaluation=EvaluationOptions()))
         del mapping["model"]["default"]  # says what the model is called, not what it is
+        for source in mapping["data"]["sources"]:
+            if source["contrast"] == 1:
+                del source["contrast"]
         return hashlib.sha256(tomli_w.dumps(mapping).encode()).hexdigest()
