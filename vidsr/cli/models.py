@@ -105,7 +105,8 @@ def import_(
     typer.echo(made.card)
     typer.echo(f"{made.spec.id}: {made.spec.description}, {made.weights} weights")
     typer.echo(f"{made.range_reason}" + ("; --range says otherwise" if value_range == "auto" else ""))
-    typer.echo(f"use it: vidsr upscale clip.mp4 --model {shlex.quote(str(made.model))}")
+    scale = made.spec.scale if made.spec.input == "low" else 1.5
+    typer.echo(f"use it: vidsr upscale clip.mp4 --scale {scale} --model {shlex.quote(str(made.model))}")
 
 
 def _own_scale(name: str, scale: int) -> int:

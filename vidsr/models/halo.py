@@ -98,10 +98,11 @@ class _Walk:
             case "Pad":
                 return self._pad(node, total, attributes)
             case "Resize" if len(node.input) == 4 and node.input[3] in self.sizes:
-                # Whatever was lost to strides, the size is another tensor's now.
+                # Whatever was lost to strides, the size is another tensor's now. Interpolation takes in one
+                # more sample of the coarse grid, which also covers how far that is stretched.
                 self.exact = False
-                like = self.sizes[node.input[3]]
-                return replace(total, ratio=like.ratio, coarsest=like.coarsest)
+                like, more = self.sizes[node.input[3]], 1 / total.ratio
+                return _Reach(like.ratio, total.before + more, total.after + more, like.coarsest)
             case "GlobalAveragePool" | "Resize" | "Reshape" | "Transpose" | "Tile" | "Expand":
                 self.exact = False
             case (

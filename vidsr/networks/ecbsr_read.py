@@ -1,7 +1,7 @@
 """Reading ECBSR from checkpoints: folded, or as it is trained, under our names or the authors'.
 
-The authors' blocks are ``backbone.<i>`` with the branches ``conv3x3``, ``conv1x1_3x3`` (k0, b0: the 1x1;
-k1, b1: the 3x3) and ``conv1x1_sbx``, ``_sby``, ``_lpl`` (k0, b0: the 1x1; scale, bias, mask: the edge filter).
+The authors' blocks are ``backbone.<i>``, with ``conv3x3``, ``conv1x1_3x3`` (k0, b0: the 1x1; k1, b1: the
+3x3) and ``conv1x1_sbx``, ``_sby``, ``_lpl`` (k0, b0: the 1x1; scale, bias, mask: the edge filter).
 """
 
 from __future__ import annotations
