@@ -1,8 +1,8 @@
 """What a checkpoint names and claims, found out without running it or taking memory for it.
 
 torch's own ``weights_only=True`` runs nothing foreign, but makes arrays of any size that a file asks for. So
-the pickle is followed first, with stand-ins for what it names: only what `torch.save` writes for plain tensors
-may be named, and no storage may claim more bytes than the file has for it.
+the pickle is followed first, with stand-ins for what it names: only what `torch.save` writes for plain
+tensors may be named, and no storage may claim more bytes than the file has for it.
 """
 
 from __future__ import annotations
