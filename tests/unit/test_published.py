@@ -96,7 +96,7 @@ def test_a_wrong_range_is_what_it_is_said_to_cost(data: Path, tmp_path: Path) ->
 
 
 # IMDN_AS was trained on RealSR, pictures blurred by a camera's lens. Shrunk by bicubic and enlarged again by
-# 4, Set5 is about as soft: then it helps edges. At 2 and 3 that is sharper than what it knew, and it overdoes.
+# 4, Set5 is about as soft: then it helps edges. At 2 and 3 it meets what is sharper, and overdoes it.
 
 
 @pytest.fixture(scope="module")
@@ -154,4 +154,4 @@ def test_imdn_as_makes_any_size(data: Path, any_scale: Model, target: tuple[int,
     assert psnr(whole.astype(float), corners.astype(float)) > 25
     small = low.astype(float)
     assert abs(whole.mean() - small.mean()) < 6
-    assert whole.astype(float).std() == pytest.approx(small.std(), rel=0.1)
+    assert whole.astype(float).std() == pytest.approx(small.std(), rel=0.25)
