@@ -58,7 +58,7 @@ def show(
 @app.command("import")
 def import_(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A .pth file of ECBSR, RFDN, IMDN, IMDN_RTC or IMDN_AS.")
+        Path, typer.Argument(help="A .pth file of a network that vidsr knows: ECBSR, RFDN, IMDN.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the .onnx and .toml.")] = Path(),
     name: Annotated[
