@@ -68,9 +68,16 @@ def commands() -> list[tuple[str, object]]:
 
 def test_everything_has_its_help() -> None:
     found = commands()
-    assert {"upscale", "models list", "models show", "evaluate", "train", "export", "doctor"} <= {
-        name for name, _ in found
-    }
+    assert {
+        "upscale",
+        "models list",
+        "models show",
+        "models import",
+        "evaluate",
+        "train",
+        "export",
+        "doctor",
+    } <= {name for name, _ in found}
     for name, command in found:
         assert command.help, name  # type: ignore[attr-defined]
         for parameter in command.params:  # type: ignore[attr-defined]

@@ -33,7 +33,7 @@ class Context:
     exact: bool
     """Whether tiles that overlap by the halo equal the whole picture."""
     multiple: int
-    """The input's sides, and the tiles' origins, are multiples of this."""
+    """The input's sides, and the tiles' origins, are multiples of this: strides that a shuffle takes back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,8 @@ class _Reach:
     ratio: Fraction = Fraction(1)
     before: Fraction = Fraction(0)
     after: Fraction = Fraction(0)
+    coarsest: Fraction = Fraction(1)
+    """Smallest ratio that its size went through; the inverse is the multiple."""
 
 
 class _Walk:
@@ -49,8 +51,8 @@ class _Walk:
 
         self._attribute = helper.get_attribute_value
         self.exact = True
-        self.finest = Fraction(1)
-        """Smallest ratio met; its inverse is the multiple."""
+        self.sizes: dict[str, _Reach] = {}
+        """By the output of a Shape: what it is the shape of."""
         graph = model.graph
         self.constants: dict[str, NDArray[Any]] = {
             t.name: numpy_helper.to_array(t) for t in graph.initializer
@@ -61,20 +63,27 @@ class _Walk:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             after = self._step(node)
+            if after is not None:
+                after = replace(after, coarsest=min(after.coarsest, after.ratio))
             for name in node.output:
                 self.reach[name] = after
-            if after is not None:
-                self.finest = min(self.finest, after.ratio)
 
     def _step(self, node: onnx.NodeProto) -> _Reach | None:
         """Return the reach of the node's outputs; None: they do not depend on pixels."""
         known = [r for r in (self.reach.get(name) for name in node.input if name) if r is not None]
+        if node.op_type == "Shape" and known:
+            self.sizes[node.output[0]] = known[0]
         if not known or node.op_type == "Shape":
             return None
         ratios = {r.ratio for r in known}
         # Different ratios meet only where something was shrunk to a point or resized, which is not exact.
         self.exact = self.exact and len(ratios) == 1
-        total = _Reach(max(ratios), max(r.before for r in known), max(r.after for r in known))
+        total = _Reach(
+            max(ratios),
+            max(r.before for r in known),
+            max(r.after for r in known),
+            min(r.coarsest for r in known),
+        )
         attributes = {a.name: self._attribute(a) for a in node.attribute}
         match node.op_type:
             case "Conv" | "MaxPool" | "AveragePool":
@@ -88,6 +97,12 @@ class _Walk:
                 return replace(total, ratio=coarse, after=total.after + 1 / coarse - 1 / total.ratio)
             case "Pad":
                 return self._pad(node, total, attributes)
+            case "Resize" if len(node.input) == 4 and node.input[3] in self.sizes:
+                # Whatever was lost to strides, the size is another tensor's now. Interpolation takes in one
+                # more sample of the coarse grid, which also covers how far that is stretched.
+                self.exact = False
+                like, more = self.sizes[node.input[3]], 1 / total.ratio
+                return _Reach(like.ratio, total.before + more, total.after + more, like.coarsest)
             case "GlobalAveragePool" | "Resize" | "Reshape" | "Transpose" | "Tile" | "Expand":
                 self.exact = False
             case (
@@ -108,8 +123,11 @@ class _Walk:
         ]
         before, after = _padding(span, attributes)
         self.exact = self.exact and stride == 1
-        return _Reach(
-            total.ratio / stride, total.before + before / total.ratio, total.after + after / total.ratio
+        return replace(
+            total,
+            ratio=total.ratio / stride,
+            before=total.before + before / total.ratio,
+            after=total.after + after / total.ratio,
         )
 
     def _transposed(self, node: onnx.NodeProto, total: _Reach, attributes: dict[str, Any]) -> _Reach:
@@ -118,7 +136,9 @@ class _Walk:
         stride = max(attributes.get("strides", [1]))
         # Output o takes input i where o = i * stride - pad + tap: at most (k - 1) / stride samples away.
         reach = Fraction(max(kernel) - 1 + max(attributes.get("pads", [0])), stride) / total.ratio
-        return _Reach(total.ratio * stride, total.before + reach, total.after + reach)
+        return replace(
+            total, ratio=total.ratio * stride, before=total.before + reach, after=total.after + reach
+        )
 
     def _pad(self, node: onnx.NodeProto, total: _Reach, attributes: dict[str, Any]) -> _Reach:
         pads = self.constants.get(node.input[1]) if len(node.input) > 1 else None
@@ -160,4 +180,4 @@ def context_of(model: onnx.ModelProto) -> Context:
     walk = _Walk(model)
     end = walk.reach[model.graph.output[0].name] or _Reach()
     halo = max(ceil(end.before), ceil(end.after), 0)
-    return Context(halo, walk.exact, ceil(1 / walk.finest))
+    return Context(halo, walk.exact, ceil(1 / end.coarsest))

@@ -5,7 +5,7 @@
 
 Values are 0..1 in and out: code values divided by the largest code, for luma as for RGB. The
 published luma networks work on 0..255; as every layer but PReLU is linear and PReLU commutes with a
-positive factor, theirs equal ours with all biases divided by 255.
+positive factor, theirs equal ours with all biases divided by 255: `PlainECBSR.fold_range`.
 
 The same topology can be trained with other re-parameterised blocks in ECB's place (`BLOCKS`). All of
 them fold to the same network.
@@ -135,17 +135,30 @@ class PlainECBSR(nn.Module):
         """Build the network from a checkpoint of folded layers, whatever its names.
 
         Layers are taken in the checkpoint's order: four-dimensional tensors are kernels, the
-        one-dimensional tensor named ``...bias`` that follows is its bias, any other
-        one-dimensional tensor its slopes.
+        one-dimensional tensor named ``...bias`` (or, by us, ``biases.<i>``) that follows is its bias, any
+        other one-dimensional tensor its slopes.
 
         Raises:
             WeightsError: The shapes are not those of an ECBSR.
         """
         kernels = [t for t in state.values() if t.ndim == 4]
-        biases = [t for name, t in state.items() if t.ndim == 1 and name.endswith("bias")]
-        slopes = [t for name, t in state.items() if t.ndim == 1 and not name.endswith("bias")]
+        vectors = {name: t for name, t in state.items() if t.ndim == 1}
+        is_bias = {name for name in vectors if name.endswith("bias") or name.startswith("biases.")}
+        biases = [t for name, t in vectors.items() if name in is_bias]
+        slopes = [t for name, t in vectors.items() if name not in is_bias]
+        if other := next((name for name, t in state.items() if t.ndim not in (1, 4)), ""):
+            raise _not_folded(f"'{other}' has the shape {list(state[other].shape)}")
         _check_shapes(kernels, biases, slopes)
         return cls(kernels, biases, slopes, channels=kernels[0].shape[1])
+
+    def fold_range(self, peak: float) -> None:
+        """From 0..peak to 0..1, in place and exactly: all biases are divided by peak.
+
+        PReLU(peak * x) = peak * PReLU(x), so the factor passes through every layer and through the skip.
+        """
+        with torch.no_grad():
+            for bias in self.biases:
+                bias.div_(peak)
 
     def forward(self, x: Tensor) -> Tensor:
         """Upscale x [N, channels, H, W] to [N, channels, H * scale, W * scale]."""
@@ -186,26 +199,27 @@ def _run(
     return F.pixel_shuffle(y + x.repeat_interleave(scale * scale, dim=1), scale)
 
 
-def _check_shapes(kernels: list[Tensor], biases: list[Tensor], slopes: list[Tensor]) -> None:
-    def refuse(why: str) -> WeightsError:
-        return WeightsError(
-            f"these weights are not a folded ECBSR: {why}",
-            hint="give a checkpoint of plain 3x3 convolutions with PReLU",
-        )
+def _not_folded(why: str) -> WeightsError:
+    return WeightsError(
+        f"these weights are not a folded ECBSR: {why}",
+        hint="give a checkpoint of plain 3x3 convolutions with PReLU",
+    )
 
+
+def _check_shapes(kernels: list[Tensor], biases: list[Tensor], slopes: list[Tensor]) -> None:
     if len(kernels) < 2 or len(biases) != len(kernels) or len(slopes) != len(kernels) - 1:
-        raise refuse(f"{len(kernels)} kernels, {len(biases)} biases, {len(slopes)} slopes")
+        raise _not_folded(f"{len(kernels)} kernels, {len(biases)} biases, {len(slopes)} slopes")
     channels = kernels[0].shape[1]
     before = channels
     for kernel, bias in zip(kernels, biases, strict=True):
         if kernel.shape[1:] != (before, 3, 3) or bias.shape != kernel.shape[:1]:
-            raise refuse(f"a kernel of shape {tuple(kernel.shape)} after {before} channels")
+            raise _not_folded(f"a kernel of shape {tuple(kernel.shape)} after {before} channels")
         before = len(kernel)
     for kernel, slope in zip(kernels, slopes, strict=False):
         if slope.shape != kernel.shape[:1]:
-            raise refuse(f"{len(slope)} slopes after {len(kernel)} channels")
+            raise _not_folded(f"{len(slope)} slopes after {len(kernel)} channels")
     scale = isqrt(before // channels) if channels in (1, 3) else 0
-    if scale < 2 or scale * scale * channels != before:
-        raise refuse(f"{before} channels at the end for {channels} at the start")
+    if not 2 <= scale <= 16 or scale * scale * channels != before:
+        raise _not_folded(f"{before} channels at the end for {channels} at the start")
     if not all(bool(t.isfinite().all()) for t in [*kernels, *biases, *slopes]):
-        raise refuse("some are not finite numbers")
+        raise _not_folded("some are not finite numbers")

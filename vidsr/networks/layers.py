@@ -60,14 +60,20 @@ def fold_range(first: nn.Conv2d, last: nn.Conv2d, peak: float) -> None:
 
 
 def renamed(state: Mapping[str, Tensor], rules: tuple[Rename, ...]) -> dict[str, Tensor]:
-    """Return the state under our names; names that no rule knows stay as they are."""
-    found = {}
+    """Return the state under our names; names that no rule knows stay as they are.
+
+    Raises:
+        WeightsError: Two names become one.
+    """
+    found: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, _, kind = name.rpartition(".")
         for pattern, place in rules:
             if match := pattern.fullmatch(module):
                 module = place(match)
                 break
+        if f"{module}.{kind}" in found:
+            raise WeightsError(f"'{module}.{kind}' is there twice, once as '{name}'")
         found[f"{module}.{kind}"] = tensor
     return found
 
@@ -110,14 +116,16 @@ def scale_of(out: int, channels: int) -> int:
 def load_strictly(build: Callable[[], N], state: Mapping[str, Tensor]) -> N:
     """Return `build()` with the weights of `state`, which must fit name by name and shape by shape.
 
-    The network is built without memory for weights of its own, so that a file's claims cost nothing.
+    It is first built without memory for weights, so that a file's claims cost nothing.
 
     Raises:
         WeightsError: A name is missing or too many, or a shape differs; the first is named.
     """
-    with torch.device("meta"):
-        network = build()
-    wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    try:
+        with torch.device("meta"):
+            wanted = {name: tensor.shape for name, tensor in build().state_dict().items()}
+    except ValueError as error:  # sizes that the network cannot have
+        raise WeightsError(f"there is no such network: {error}") from error
     for name, shape in wanted.items():
         if name not in state:
             raise WeightsError(f"'{name}' is missing", hint="the checkpoint is not whole")
@@ -125,5 +133,6 @@ def load_strictly(build: Callable[[], N], state: Mapping[str, Tensor]) -> N:
             raise WeightsError(f"'{name}' has the shape {list(state[name].shape)}, not {list(shape)}")
     if unknown := sorted(state.keys() - wanted.keys()):
         raise WeightsError(f"'{unknown[0]}' is not a part of this network")
-    network.load_state_dict({k: v.detach().float().clone() for k, v in state.items()}, assign=True)
-    return network.requires_grad_(True).eval()
+    network = build()
+    network.load_state_dict(dict(state))
+    return network.eval()

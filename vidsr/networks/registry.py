@@ -9,6 +9,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from vidsr.networks.ecbsr import ECBSR, PlainECBSR, write_ecbsr
+from vidsr.networks.ecbsr_read import read_ecbsr
 from vidsr.networks.graph import NetworkGraph
 from vidsr.networks.imdn import IMDN, IMDNRTC, write_imdn, write_rtc
 from vidsr.networks.imdn_as import IMDNAS, write_as
@@ -33,6 +34,10 @@ class Architecture:
     """From a checkpoint's weights, with sizes taken from their shapes. Raises WeightsError."""
     write: Callable[[NetworkGraph, Any], str]
     """Write all nodes of one that was built or read."""
+    mark: str
+    """Regular expression for a name that only its checkpoints have: what unfit ones were meant to be."""
+    published_range: tuple[Literal[1, 255], Literal[1, 255]]
+    """Largest value that checkpoints under the authors' names work on: luma's, RGB's. For our own it is 1."""
     letters: tuple[str, str]
     """What stands before the numbers of blocks and of features in names: m4c16, b6f48."""
     min_size: int = 1
@@ -49,15 +54,62 @@ class Architecture:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "ecbsr": Architecture(
-        "ecbsr", "ECBSR", ECBSR, PlainECBSR, PlainECBSR.from_state_dict, write_ecbsr, ("m", "c")
+        family="ecbsr",
+        title="ECBSR",
+        build=ECBSR,
+        plain=PlainECBSR,
+        read=read_ecbsr,
+        write=write_ecbsr,
+        mark=r"backbone\.\d|kernels\.\d|body\.\d+\.(conv|edge|expand)_",
+        published_range=(255, 1),  # the authors' luma; ETDS's RGB
+        letters=("m", "c"),
     ),
-    "rfdn": Architecture("rfdn", "RFDN", RFDN, RFDN, RFDN.from_state_dict, write_rfdn, ("b", "f"), 15),
-    "imdn": Architecture("imdn", "IMDN", IMDN, IMDN, IMDN.from_state_dict, write_imdn, ("b", "f")),
-    "imdn-rtc": Architecture(
-        "imdn", "IMDN_RTC", IMDNRTC, IMDNRTC, IMDNRTC.from_state_dict, write_rtc, ("rtc-b", "f")
+    "rfdn": Architecture(
+        family="rfdn",
+        title="RFDN",
+        build=RFDN,
+        plain=RFDN,
+        read=RFDN.from_state_dict,
+        write=write_rfdn,
+        mark=r"(B|blocks\.)\d+\.(esa|distil|c1_d)",
+        published_range=(255, 255),
+        letters=("b", "f"),
+        min_size=15,
     ),
     "imdn-as": Architecture(
-        "imdn", "IMDN_AS", IMDNAS, IMDNAS, IMDNAS.from_state_dict, write_as, ("as-b", "f"), 4, "target"
+        family="imdn",
+        title="IMDN_AS",
+        build=IMDNAS,
+        plain=IMDNAS,
+        read=IMDNAS.from_state_dict,
+        write=write_as,
+        mark=r"(fea_conv|head)\.0\.weight",
+        published_range=(1, 1),
+        letters=("as-b", "f"),
+        min_size=4,
+        input="target",
+    ),
+    "imdn": Architecture(
+        family="imdn",
+        title="IMDN",
+        build=IMDN,
+        plain=IMDN,
+        read=IMDN.from_state_dict,
+        write=write_imdn,
+        mark=r"IMDB\d+\.|blocks\.\d+\.attention",
+        published_range=(1, 1),
+        letters=("b", "f"),
+    ),
+    "imdn-rtc": Architecture(
+        family="imdn",
+        title="IMDN_RTC",
+        build=IMDNRTC,
+        plain=IMDNRTC,
+        read=IMDNRTC.from_state_dict,
+        write=write_rtc,
+        mark=r"model\.1\.sub\.|blocks\.\d+\.convs\.",
+        published_range=(1, 1),
+        letters=("rtc-b", "f"),
     ),
 }
 """By the name that recipes use."""
