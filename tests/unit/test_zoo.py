@@ -136,7 +136,7 @@ def test_recipes_name_one_default_a_family_scale_and_kind() -> None:
     ]
     assert len(defaults) == len(set(defaults))
     clean = {(n, s, "clean") for n in ("ecbsr", "rfdn", "imdn") for s in (2, 3, 4)}
-    assert set(defaults) == clean | {("ecbsr", 2, "video")}
+    assert set(defaults) == clean | {("ecbsr", s, "video") for s in (2, 3, 4)}
 
 
 def test_clips_that_recipes_name_are_there(data: Path) -> None:
