@@ -14,7 +14,7 @@ import torch
 
 from vidsr.backends import SessionOptions, get_backend
 from vidsr.backends.openvino import run_interchange
-from vidsr.evaluation.bicubic import crop_to_multiple, downscale
+from vidsr.evaluation.bicubic import crop_to_multiple, downscale, upscale
 from vidsr.evaluation.metrics import luma_bt601, psnr, shave
 from vidsr.evaluation.pictures import BICUBIC, PictureScore, evaluate_pictures, mean_score
 from vidsr.frame import ColorRange, Matrix, PixelFormat
@@ -22,6 +22,7 @@ from vidsr.models.deploy import FrameFormat
 from vidsr.models.lookup import Model, named_model
 from vidsr.networks.ecbsr import PlainECBSR
 from vidsr.networks.imported import ImportOptions, import_checkpoint
+from vidsr.training.pictures import softened
 from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.still import find_pictures, read_picture
 
@@ -141,6 +142,27 @@ def upscaled(model: Model, picture: np.ndarray, target: tuple[int, int], tile: s
         upscaler.submit(planes, made).result()
     green, blue, red = made
     return np.stack([red, green, blue], axis=-1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tile", ["0", "auto"])
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_imdn_as_beats_bicubic_on_what_a_lens_has_blurred(
+    data: Path, any_scale: Model, scale: int, tile: str
+) -> None:
+    """A Gaussian of 2.5 pixels stands for the lens; measured: +0.2 to +0.5 dB in the mean."""
+    gains = []
+    for path in find_pictures([data / "eval/Set5/HR"]):
+        high = crop_to_multiple(read_picture(path), scale)
+        low = downscale(softened(high, 2.5), scale)
+        wanted = shave(luma_bt601(high), scale)
+        made = upscaled(any_scale, low, (high.shape[1], high.shape[0]), tile)
+        plain = np.stack([upscale(low[..., c].astype(np.float64), scale) for c in range(3)], axis=-1)
+        rounded = np.clip(np.rint(plain), 0, 255).astype(np.uint8)
+        gains.append(
+            psnr(shave(luma_bt601(made), scale), wanted) - psnr(shave(luma_bt601(rounded), scale), wanted)
+        )
+    assert np.mean(gains) > 0.15
 
 
 @pytest.mark.parametrize("target", [(96, 96), (97, 99), (133, 102), (150, 150)])
