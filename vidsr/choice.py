@@ -15,14 +15,22 @@ from vidsr.models.lookup import Model, find_model, named_model, scales_of
 from vidsr.models.resize import LANCZOS
 from vidsr.video.compression import Compression
 
-__all__ = ["AUTO_NETWORK", "HARD_QP", "Choice", "choose_model", "kind_for", "way_to"]
+__all__ = ["AUTO_NETWORK", "FINE_QP", "HARD_QP", "MANY_BITS", "Choice", "choose_model", "kind_for", "way_to"]
 
 AUTO_NETWORK = "ecbsr"
 """The network of the model `AUTO`: the one that keeps up with video on a CPU."""
 
 HARD_QP = 14.0
 """From this quantiser on, on H.264's scale, models for compressed video are ahead of those for clean sources
-(measured, see docs/performance.md)."""
+(measured, see docs/performance.md), unless `MANY_BITS` says otherwise."""
+
+FINE_QP = 10.0
+"""Below this quantiser nothing else is looked at."""
+
+MANY_BITS: dict[str, float] = {"h264": 0.4, "hevc": 0.33}
+"""Bits a pixel from which on models for clean sources are ahead, by codec, where this tells better than the
+quantiser: detail that is worth many bits survives a coarse step, and soft pictures of few bits gain nothing
+from a fine one (measured, see docs/performance.md)."""
 
 _Size = tuple[int, int]
 
@@ -106,7 +114,11 @@ def kind_for(compression: Compression | None) -> tuple[Literal["clean", "video"]
     told = f"the source is {compression}"
     if compression.source == "lossless":
         return "clean", told
-    if compression.quantiser is not None and compression.quantiser < HARD_QP:
+    most, bits = MANY_BITS.get(compression.codec), compression.bits_per_pixel
+    if most is not None and bits is not None and bits >= most:
+        return "clean", f"{told}, enough for a clean picture"
+    limit = HARD_QP if most is None or bits is None else FINE_QP
+    if compression.quantiser is not None and compression.quantiser < limit:
         return "clean", f"{told}, as good as clean"
     return "video", told
 

@@ -45,11 +45,13 @@ def test_h264_tells_its_quantiser(tmp_path: Path, qp: int, pix_fmt: str) -> None
     assert f"h264 at QP {found.quantiser:.0f}" in str(found)
 
 
-def test_bits_are_those_of_the_file(tmp_path: Path) -> None:
-    path = write_clip(tmp_path / "a.mp4", "libx264", {"qp": "24", "g": "10"})
+@pytest.mark.parametrize(("suffix", "surplus"), [(".mp4", 0.01), (".mkv", 0.05)])
+def test_bits_are_those_of_the_file(tmp_path: Path, suffix: str, surplus: float) -> None:
+    """Key frames, which are where it looks, have many more than the others."""
+    path = write_clip(tmp_path / f"a{suffix}", "libx264", {"qp": "24", "g": "10"})
     with av.open(str(path)) as container:
         size = sum(p.size for p in container.demux(video=0))
-    assert measure_compression(path).bits_per_pixel == pytest.approx(size * 8 / (192 * 128 * 30), rel=0.01)
+    assert measure_compression(path).bits_per_pixel == pytest.approx(size * 8 / (192 * 128 * 30), rel=surplus)
 
 
 @pytest.mark.parametrize(("codec", "suffix"), [("mpeg2video", ".mpg"), ("mpeg4", ".mp4")])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vidsr.choice import HARD_QP, Choice, choose_model
+from vidsr.choice import FINE_QP, HARD_QP, MANY_BITS, Choice, choose_model
 from vidsr.errors import ModelError, OptionsError, UnknownModelError
 from vidsr.models import load_card, write_card
 from vidsr.models.lookup import scales_of
@@ -152,7 +152,12 @@ def test_several_defaults_are_asked_about(engines: Path, tmp_path: Path) -> None
     [
         (Compression("h264", 27.0, 0.1, "decoder"), "2x-ecbsr-m1c4-video", "h264 at QP 27"),
         (Compression("h264", HARD_QP, 0.3, "decoder"), "2x-ecbsr-m1c4-video", "h264"),
-        (Compression("h264", HARD_QP - 1, 1.0, "decoder"), "2x-ecbsr-m1c4", "as good as clean"),
+        (Compression("h264", HARD_QP - 1, None, "decoder"), "2x-ecbsr-m1c4", "as good as clean"),
+        (Compression("h264", FINE_QP, 0.3, "decoder"), "2x-ecbsr-m1c4-video", "h264"),
+        (Compression("h264", FINE_QP - 1, 0.3, "decoder"), "2x-ecbsr-m1c4", "as good as clean"),
+        (Compression("h264", 24.0, MANY_BITS["h264"], "decoder"), "2x-ecbsr-m1c4", "enough for a clean"),
+        (Compression("vp9", HARD_QP, 2.0, "decoder"), "2x-ecbsr-m1c4-video", "vp9"),
+        (Compression("vp9", HARD_QP - 1, 0.1, "decoder"), "2x-ecbsr-m1c4", "as good as clean"),
         (Compression("wmv3", None, 0.1, "unknown"), "2x-ecbsr-m1c4-video", "quality not known"),
         (Compression("ffv1", None, 9.0, "lossless"), "2x-ecbsr-m1c4", "lossless"),
         (None, "2x-ecbsr-m1c4", "nothing is known"),

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from vidsr.choice import HARD_QP
+from vidsr.choice import FINE_QP, HARD_QP
 from vidsr.errors import OptionsError, SourceError, VidsrError
 from vidsr.evaluation.cards import check_card, note_quality, point_key
 from vidsr.evaluation.crops import busiest, png, to_rgb
@@ -40,7 +40,7 @@ def clip(name: str, *points: Point) -> ClipScores:
     return ClipScores(name, (64, 48), 10, 25.0, points)
 
 
-HARD, SOFT = HARD_QP + 5, HARD_QP - 2
+HARD, SOFT = HARD_QP + 5, FINE_QP - 2
 CLIPS = [
     clip("one", point(None, 30, 31, a=33, b=32), point(SOFT, 29, 30, a=30.5, b=30.75)),
     clip("two", point(None, 40, 41, a=44, b=42), point(HARD, 38.5, 38, a=38.25, b=39)),

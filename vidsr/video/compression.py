@@ -92,7 +92,7 @@ def measure_compression(path: Path) -> Compression:
             if (value := _quantiser(frame)) is not None:
                 told.append(value)
             noted = noted if noted is not None else _note(frame)
-        rate = _bits_per_pixel(stream)
+        rate = _bits_per_pixel(container, stream)
     if rate is None and pixels and bits:
         rate = bits / pixels  # of what was looked at, which begins at key frames: too high by some
     if codec in _INTERMEDIATE:
@@ -109,7 +109,7 @@ def measure_compression(path: Path) -> Compression:
 
 def _from_tables(container: Any, stream: Any) -> Compression:
     """Return what the first JPEG's table for luma says; its transform keeps the energy (T.81, A.3.3)."""
-    rate = _bits_per_pixel(stream)
+    rate = _bits_per_pixel(container, stream)
     for packet in container.demux(stream):
         if packet.size:
             steps = _luma_steps(bytes(packet))
@@ -130,12 +130,21 @@ def _luma_steps(data: bytes) -> NDArray[np.float64] | None:
     return None
 
 
-def _bits_per_pixel(stream: Any) -> float | None:
-    """Return what the container says of the whole stream."""
+def _bits_per_pixel(container: Any, stream: Any) -> float | None:
+    """Return what the container says of the whole stream, or leaves for it.
+
+    Matroska knows no rate of a stream but what mkvmerge notes; what the file has, less what its other streams
+    are known to have, is a little too much then.
+    """
     frames, context = stream.average_rate, stream.codec_context
-    if not (stream.bit_rate and frames and context.width and context.height):
+    noted = stream.metadata.get("BPS", stream.metadata.get("BPS-eng", ""))
+    rate = stream.bit_rate or (int(noted) if noted.isdecimal() else 0)
+    if not rate:
+        others = (other for other in container.streams if other.index != stream.index)
+        rate = (container.bit_rate or 0) - sum(getattr(other, "bit_rate", 0) or 0 for other in others)
+    if not (rate > 0 and frames and context.width and context.height):
         return None
-    return float(stream.bit_rate / frames / (context.width * context.height))
+    return float(rate / frames / (context.width * context.height))
 
 
 def _looked_at(container: Any, stream: Any) -> Iterator[tuple[int, av.VideoFrame | None]]:
