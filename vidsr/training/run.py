@@ -165,8 +165,9 @@ class Run:
             "step": self.step,
             "network": self.network.state_dict(),
             "averaged": self.averaged().state_dict(),
-            "optimizer": self._optimizer.state_dict(),
         }
+        if self.step < self.recipe.optimizer.steps:  # a finished run needs none, and SOAP's is large
+            state["optimizer"] = self._optimizer.state_dict()
         partial = self.folder / (CHECKPOINT + ".partial")
         torch.save(state, partial)
         os.replace(partial, self.folder / CHECKPOINT)
@@ -198,7 +199,8 @@ class Run:
         _check_recipe(saved, self.recipe, self.folder)
         self.step = saved["step"]
         self.network.load_state_dict(saved["network"])
-        self._optimizer.load_state_dict(saved["optimizer"])
+        if "optimizer" in saved:
+            self._optimizer.load_state_dict(saved["optimizer"])
         averages = saved["averaged"]
         self._averages = [averages[name].to(self.team.device, copy=True) for name in self._followed]
 
