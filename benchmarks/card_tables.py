@@ -1,7 +1,7 @@
-"""The tables of the README, from the models' cards: nobody types a figure.
+"""The tables of models in the README and in docs/, from the models' cards: nobody types a figure.
 
-python benchmarks/readme_tables.py          # print them
-python benchmarks/readme_tables.py --write  # put them between the README's marks
+python benchmarks/card_tables.py          # print them
+python benchmarks/card_tables.py --write  # put them between the pages' marks
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from vidsr.models.lookup import find_model, list_models
 ROOT = Path(__file__).parents[1]
 VIDEO = "2x-ecbsr-m4c16-video"
 CRFS = (18, 23, 28, 33)
+_DIGITS = (("psnr", 3), ("ssim", 4))
 
 
 def models_table() -> str:
@@ -37,6 +38,27 @@ def models_table() -> str:
     return "\n".join(lines)
 
 
+def pictures_table() -> str:
+    """Return each model's figures by the evaluation protocol."""
+    heads = ["PSNR float", "SSIM float", "PSNR planes"]
+    sets = {"set5": "Set5", "set14": "Set14"}
+    names = [f"{title} {head}" for title in sets.values() for head in heads]
+    lines = [f"| model | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    models = list_models([ROOT / "engines"])
+    for scale in sorted({m.spec.scale for m in models}):
+        these = [m.spec for m in models if m.spec.scale == scale]
+        plain = [f"{these[0].quality[s][f'{k}_y_bicubic']:.{d}f}" for s in sets for k, d in _DIGITS]
+        cells = [*plain[:2], "", *plain[2:], ""]
+        lines.append(f"| {scale}x bicubic | {' | '.join(cells)} |")
+        for spec in these:
+            cells = []
+            for folder in sets:
+                cells += [f"{spec.quality[folder][f'{k}_y_float']:.{d}f}" for k, d in _DIGITS]
+                cells.append(f"{spec.quality[folder]['psnr_y_planes']:.3f}")
+            lines.append(f"| `{spec.id}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def video_table() -> str:
     """Return what the model for compressed video gains on Lanczos, clip by clip."""
     quality = find_model(VIDEO, 2, [ROOT / "engines"]).spec.quality
@@ -55,28 +77,32 @@ def _gains(name: str, points: list[list[float]]) -> str:
     return f"| {name} | {' | '.join(f'{psnr:+.2f} dB, {vmaf:+.1f}' for psnr, vmaf in points)} |"
 
 
-TABLES = {"models": models_table, "video": video_table}
-"""By the name in the README's marks, <!-- table: NAME --> and <!-- end -->."""
+TABLES = {
+    "README.md": {"models": models_table, "video": video_table},
+    "docs/performance.md": {"pictures": pictures_table},
+}
+"""By page, then by the name in its marks: <!-- table: NAME --> and <!-- end -->."""
 
 
-def written(readme: str) -> str:
-    """Return the README with the tables as they should be."""
-    for name, made in TABLES.items():
+def written(page: str) -> str:
+    """Return a page of `TABLES` with the tables as they should be."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for name, made in TABLES[page].items():
         start, end = f"<!-- table: {name} -->\n", "<!-- end -->"
-        before, _, rest = readme.partition(start)
-        readme = f"{before}{start}{made()}\n{end}{rest.partition(end)[2]}"
-    return readme
+        before, _, rest = text.partition(start)
+        text = f"{before}{start}{made()}\n{end}{rest.partition(end)[2]}"
+    return text
 
 
 def main() -> None:
     """Print the tables, or write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="into README.md")
+    parser.add_argument("--write", action="store_true", help="into the pages")
     if parser.parse_args().write:
-        readme = ROOT / "README.md"
-        readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
+        for page in TABLES:
+            (ROOT / page).write_text(written(page), encoding="utf-8")
     else:
-        print("\n\n".join(made() for made in TABLES.values()))
+        print("\n\n".join(made() for tables in TABLES.values() for made in tables.values()))
 
 
 if __name__ == "__main__":
