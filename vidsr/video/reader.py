@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
+import av.container
 
 from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
@@ -115,7 +117,7 @@ class Reader:
             yield self._frame(decoded)
 
     def _decode(self, begin: int) -> Iterator[Decoded]:
-        """Yield the file's frames from at least one before `begin` on, if there is one."""
+        """Yield the file's frames from at least one before the frame that shows `begin` on."""
         info = self._info
         path = Path(info.path)
         with open_source(path, frame_rate=self._rate if info.still else None) as container:
@@ -127,22 +129,30 @@ class Reader:
                     # A failed search leaves the file anywhere: it is opened anew.
                     yield from self._decode(info.start_pts)
                     return
-            last: int | None = None
-            try:
-                for frame in container.decode(stream):
-                    pts = self._pts(frame, last)
-                    if self._sought and last is None and pts >= begin:
-                        # It landed behind the next key frame.
-                        self._sought = False
-                        yield from self._decode(info.start_pts)
-                        return
-                    last = pts
-                    self._look(frame)
-                    length = (frame.duration or 0) * self._each
-                    yield Decoded(frame, pts, length, bool(frame.interlaced_frame))
-            except (av.FFmpegError, OSError) as error:
-                done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"
-                raise translate(error, path, DecodeError, f"decoding failed after {done}") from error
+            decoded = self._decoded(container, stream)
+            if self._sought:
+                lead = list(islice(decoded, self._each))
+                if len(lead) < self._each or lead[-1].pts >= begin:
+                    # It landed too late, behind a key frame that is needed.
+                    self._sought = False
+                    yield from self._decode(info.start_pts)
+                    return
+                yield from lead
+            yield from decoded
+
+    def _decoded(self, container: av.container.InputContainer, stream: Any) -> Iterator[Decoded]:
+        """Yield what comes out of the decoder from here on, each frame with its time."""
+        info = self._info
+        last: int | None = None
+        try:
+            for frame in container.decode(stream):
+                last = self._pts(frame, last)
+                self._look(frame)
+                length = (frame.duration or 0) * self._each
+                yield Decoded(frame, last, length, bool(frame.interlaced_frame))
+        except (av.FFmpegError, OSError) as error:
+            done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"
+            raise translate(error, info.path, DecodeError, f"decoding failed after {done}") from error
 
     def _seek(self, container: Any, stream: Any, pts: int) -> bool:
         try:
