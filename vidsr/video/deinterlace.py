@@ -20,7 +20,7 @@ __all__ = ["WOVEN", "Decoded", "Deinterlacer", "check_deinterlace", "in_fields"]
 
 WOVEN = "the source is interlaced: its fields are upscaled as they are woven"
 _PULLDOWN = "the source looks like film that was telecined (3:2 pulldown); this is not undone"
-_PULLDOWN_TURNS = 6  # so often in a row two and three fields must alternate
+_PULLDOWN_TURNS = 5  # so often in a row two and three fields must alternate
 
 
 @dataclass(slots=True)
@@ -131,15 +131,14 @@ class Deinterlacer:
     def _note(self, current: Decoded) -> None:
         if self._mode == "off" and current.flagged:
             self._warn(WOVEN)
-        if self._pulldown.seen_with(current.flagged, current.duration):
+        if self._pulldown.seen_with(current.flagged, current.pts):
             self._warn(_PULLDOWN)
 
     def _whole(self, before: Decoded | None, current: Decoded, ahead: Decoded | None) -> list[Decoded]:
         """Return what becomes of an interlaced frame, given its neighbours."""
         problem = _problem(current.frame.width, current.frame.height, self._layout.name)
-        film = self._mode == "auto" and any(_shown_half_longer(near, current) for near in (before, ahead))
-        if problem or film:
-            self._warn(_PULLDOWN if film else f"not deinterlaced, fields stay woven: {problem}")
+        if problem:
+            self._warn(f"not deinterlaced, fields stay woven: {problem}")
             self._filter = None
             if self._mode == "field":
                 return _in_time([current, replace(current)], before, current, ahead)
@@ -222,31 +221,26 @@ def _in_time(
 
 
 class _Pulldown:
-    """Recognises film made 60 fields a second, in the frames' flags or in how long they are shown."""
+    """Recognises film made 60 fields a second, by its frames' flags or by how long they are shown."""
 
     def __init__(self) -> None:
         self._flags = ""
-        self._last = self._turns = 0
+        self._pts: int | None = None
+        self._shown = self._turns = 0
 
-    def seen_with(self, flagged: bool, duration: int) -> bool:
+    def seen_with(self, flagged: bool, pts: int) -> bool:
         """Take the next frame; return whether the last ones look like film."""
         self._flags = (self._flags + ("i" if flagged else "p"))[-15:]
-        longer, shorter = max(duration, self._last), min(duration, self._last)
+        # Durations would do, but with B-frames MP4 tells those between decoding times.
+        shown = 0 if self._pts is None else pts - self._pts
+        longer, shorter = max(shown, self._shown), min(shown, self._shown)
         self._turns = self._turns + 1 if _half_longer(longer, shorter) else 0
-        self._last = duration
+        self._pts, self._shown = pts, shown
         return self._turns >= _PULLDOWN_TURNS or "pppiipppii" in self._flags
 
 
-def _shown_half_longer(near: Decoded | None, current: Decoded) -> bool:
-    """Tell whether a neighbour is a whole frame shown for three fields, beside one of two.
-
-    Then this one is a film frame as well, whatever its flag says. (FFmpeg's filter asks the same of
-    repeat_pict, which PyAV does not tell.)
-    """
-    return near is not None and not near.flagged and _half_longer(near.duration, current.duration)
-
-
 def _half_longer(longer: int, shorter: int) -> bool:
+    # 5 %: Matroska's times are whole milliseconds.
     return shorter > 0 and abs(2 * longer - 3 * shorter) * 20 <= 3 * shorter
 
 
