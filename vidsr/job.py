@@ -32,7 +32,7 @@ NULL_OUTPUT = Path("null:")
 DEFAULT_SCALE = Fraction(2)
 """Where neither scale nor size is asked for."""
 
-Deinterlace = Literal["auto", "off", "frame", "field"]
+Deinterlace = Literal["auto", "off", "frame", "field", "idet"]
 """What becomes of interlaced frames; see `Job.deinterlace`."""
 
 MAX_SCALE = 16
@@ -84,7 +84,8 @@ class Job:
 
     deinterlace: Deinterlace = "auto"
     """auto: frames that are flagged interlaced are deinterlaced, one frame a frame; off: none, fields stay
-    woven; frame: all, one frame a frame; field: all, one frame a field, at twice the rate."""
+    woven; frame: all, one frame a frame; field: all, one frame a field, at twice the rate. idet: FFmpeg's
+    filter of that name looks at the picture itself and decides between frame and off."""
 
     drop: tuple[int, ...] = ()
     """Indices of the source's streams that the result goes without."""

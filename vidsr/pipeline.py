@@ -64,7 +64,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         sink = stack.enter_context(_open_sink(job, plan))
         upscaler = stack.enter_context(_open_upscaler(job, plan))
         rest = _rest(job, sink)
-        reader = Reader(plan.info, rest, after=sink.resume_after, deinterlace=job.deinterlace)
+        reader = Reader(plan.info, rest, after=sink.resume_after, deinterlace=plan.deinterlace)
         total = plan.expected_frames
 
         def told(made: int, phase: str = "frames") -> None:

@@ -19,8 +19,9 @@ from vidsr.job import NULL_OUTPUT, Job
 from vidsr.target import Target, resolve_target
 from vidsr.video.compression import measure_compression
 from vidsr.video.containers import CONTAINERS, CarryPlan, default_suffix, plan_streams
-from vidsr.video.deinterlace import WOVEN, check_deinterlace, in_fields
+from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
 from vidsr.video.encoders import PICTURE_CODECS, Coding, EncoderSettings, choose_coding, plan_encoder
+from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.probe import is_pattern, probe
 from vidsr.video.work import source_identity
 
@@ -33,6 +34,7 @@ class Plan:
 
     info: VideoInfo
     """The source; `in_fields` where each field becomes a frame."""
+    deinterlace: Deinterlacing
     target: Target
     choice: Choice
     backend: Backend
@@ -63,8 +65,8 @@ def make_plan(job: Job) -> Plan:
         OutputError: The output's folder is missing or cannot be written.
     """
     info = probe(job.source)
-    check_deinterlace(job.deinterlace, info)
-    info = in_fields(info) if job.deinterlace == "field" else info
+    fields = plan_deinterlacing(job.deinterlace, info)
+    info = in_fields(info) if fields.mode == "field" else info
     name = None if job.output == NULL_OUTPUT else job.output
     suffix = _default_suffix(job, info) if job.output is None else job.output.suffix.lower()
     pictures = None if job.output == NULL_OUTPUT else PICTURE_CODECS.get(suffix)
@@ -96,6 +98,7 @@ def make_plan(job: Job) -> Plan:
     _ = model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,
+        deinterlace=fields,
         target=target,
         choice=choice,
         backend=backend,
@@ -105,7 +108,7 @@ def make_plan(job: Job) -> Plan:
         output=name,
         settings=settings,
         carry=carry,
-        decisions=_decisions(job, info, settings, runtime, target, choice),
+        decisions=_decisions(job, info, fields, settings, runtime, target, choice),
         expected_frames=_expected(job, info),
         color_sentence=_color_sentence(info),
         warnings=_warnings(job, info, target, settings, carry),
@@ -176,6 +179,7 @@ def _existing(output: Path) -> Path | None:
 def _decisions(
     job: Job,
     info: VideoInfo,
+    fields: Deinterlacing,
     settings: EncoderSettings | None,
     runtime: Mapping[str, str],
     target: Target,
@@ -186,9 +190,9 @@ def _decisions(
     size = f"{target.width}x{target.height}"
     source = {"name": str(job.source)} if is_pattern(job.source) else source_identity(job.source)
     # Of a progressive source auto changes nothing, and nothing is recorded.
-    fields = {"deinterlace": job.deinterlace} if info.interlaced or job.deinterlace != "auto" else {}
+    recorded = info.interlaced or fields.mode != "auto"
     return {
-        **fields,
+        **({"deinterlace": str(fields)} if recorded else {}),
         "vidsr": _own_version(),
         "source": source,
         "model": choice.model.spec.files["f32"].sha256,

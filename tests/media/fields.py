@@ -51,26 +51,30 @@ def make_fields(
     sizes: Sequence[tuple[int, int]] | None = None,
     sound: bool = False,
     options: dict[str, str] | None = None,
+    flagged: str = "",
 ) -> Path:
-    """Write a lossless H.264 clip, a letter of `kinds` a frame (see `woven`), flagged as it is.
+    """Write a lossless H.264 clip, a letter of `kinds` a frame (see `woven`).
+
+    It is flagged as it is, or all of it as the letter `flagged` says.
 
     Where the kind or the size changes on the way, another encoder goes on: that needs MPEG-TS.
     """
+    flags = flagged * len(kinds) or kinds
     times = range(len(kinds)) if times is None else times
     sizes = [SIZE] * len(kinds) if sizes is None else sizes
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25)
-        _prepare(stream.codec_context, kinds[0], sizes[0], time_base, options)
+        _prepare(stream.codec_context, flags[0], sizes[0], time_base, options)
         audio = out.add_stream("aac", rate=48000, layout="stereo") if sound else None
         out.start_encoding()
         context = stream.codec_context
-        for number, (kind, size, pts) in enumerate(zip(kinds, sizes, times, strict=True)):
-            if number and (kind, size) != (kinds[number - 1], sizes[number - 1]):
+        for number, (kind, size, pts) in enumerate(zip(flags, sizes, times, strict=True)):
+            if number and (kind, size) != (flags[number - 1], sizes[number - 1]):
                 _mux(out, stream, context.encode(None), time_base)
                 context = av.CodecContext.create("libx264", "w")
                 _prepare(context, kind, size, time_base, options)
             frame, planes = new_frame(_LAYOUT, *size)
-            planes[0][:] = woven(number, kind, size)
+            planes[0][:] = woven(number, kinds[number], size)
             planes[1][:], planes[2][:] = 110, 140
             frame = _flagged(frame, kind)
             frame.pts, frame.time_base = pts, time_base

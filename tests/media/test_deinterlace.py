@@ -15,7 +15,7 @@ from synth import make_clip
 import vidsr
 from vidsr.errors import OptionsError
 from vidsr.planning import make_plan
-from vidsr.video.deinterlace import in_fields
+from vidsr.video.deinterlace import Deinterlacing, in_fields
 from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import VideoSink
 
@@ -26,14 +26,16 @@ Luma = list[tuple[int, np.ndarray]]
 
 def job(source: Path, output: Path, **options: object) -> vidsr.Job:
     """Return a job that a lossless encoder does, in segments of four frames."""
-    fixed = {"backend": "nearest", "segment_frames": 4, "preset": "ultrafast", "encoder_options": {"qp": "0"}}
+    fixed = {"backend": "nearest", "segment_frames": 4, "preset": "ultrafast", "crf": 0.0}
     return vidsr.Job(source=source, output=output, **fixed | options)
 
 
 def read(path: Path, mode: str, span: Span | None = None, after: int | None = None) -> tuple[Luma, Reader]:
     """Return pts and luma of all frames, and the reader."""
     info = vidsr.probe(path)
-    reader = Reader(in_fields(info) if mode == "field" else info, span, after=after, deinterlace=mode)
+    reader = Reader(
+        in_fields(info) if mode == "field" else info, span, after=after, deinterlace=Deinterlacing(mode)
+    )
     with reader:
         return [(frame.pts, frame.planes[0].copy()) for frame in reader], reader
 
@@ -92,7 +94,7 @@ def test_progressive_material_is_left_alone(tmp_path: Path) -> None:
     assert report.deinterlace == "auto, no frame is flagged interlaced"
     assert "deinterlace" not in make_plan(job(source, tmp_path / "new.mp4")).decisions
     # The decoder's own frame, not a copy that went through a filter.
-    with Reader(vidsr.probe(source), deinterlace="auto") as reader:
+    with Reader(vidsr.probe(source), deinterlace=Deinterlacing("auto")) as reader:
         assert all(frame.origin.time_base == Fraction(1, 12800) for frame in reader)
 
 
@@ -233,6 +235,23 @@ def test_telecined_film_is_mentioned(tmp_path: Path) -> None:
     assert read(make_clip(tmp_path / "not.mp4", times=IRREGULAR), "auto")[1].warnings == []
 
 
+@pytest.mark.parametrize(("kind", "unflagged"), [("t", "p"), ("b", "p"), ("b", "t"), ("p", "t")])
+def test_idet_looks_at_the_picture(tmp_path: Path, kind: str, unflagged: str) -> None:
+    """The flag says nothing, or the wrong thing: what is woven decides."""
+    source = make_fields(tmp_path / "in.mp4", kind * 16, flagged=unflagged)
+    report = vidsr.run(job(source, tmp_path / "out.mp4", deinterlace="idet"))
+    luma = [planes[0][::2, ::2] for planes in decode(tmp_path / "out.mp4")]
+    for number, rows in enumerate(luma):
+        assert np.array_equal(rows[MOVING][:-4], luma_at(2 * number)[MOVING][:-4]), number
+    assert report.warnings == ()
+    seen = {"t": "16 top field first", "b": "16 bottom field first", "p": "0 top field first, 0 bottom"}[kind]
+    assert seen in report.deinterlace
+    assert "woven" not in report.deinterlace
+    assert report.deinterlace.startswith("idet saw ")
+    plan = make_plan(job(source, tmp_path / "new.mp4", deinterlace="idet"))
+    assert plan.decisions["deinterlace"] == {"t": "frame tff", "b": "frame bff", "p": "off"}[kind]
+
+
 @pytest.mark.parametrize(
     ("pixel_format", "size", "said"),
     [("gray10le", (64, 48), "does not take gray10le"), ("yuv420p", (64, 4), "64x4 in yuv420p is too small")],
@@ -243,7 +262,7 @@ def test_what_the_filter_does_not_take_is_refused(
 ) -> None:
     source = make_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format=pixel_format, size=size, times=2)
     with pytest.raises(OptionsError, match=said):
-        vidsr.run(job(source, tmp_path / "out.mkv", codec="ffv1", deinterlace=mode, preset=None))
+        vidsr.run(job(source, tmp_path / "out.mkv", codec="ffv1", deinterlace=mode, preset=None, crf=None))
 
 
 @pytest.mark.parametrize("pixel_format", ["gray", "yuv422p10le", "yuv444p12le", "gbrp10le", "yuva420p"])
@@ -251,7 +270,7 @@ def test_depths_and_layouts(tmp_path: Path, pixel_format: str) -> None:
     """Nothing moves here: all there is to see is that code values come back as they went in."""
     source = make_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format=pixel_format, times=5)
     info = vidsr.probe(source)
-    with Reader(info, deinterlace="frame") as reader:
+    with Reader(info, deinterlace=Deinterlacing("frame")) as reader:
         frames = list(reader)
     assert len(frames) == 5
     assert all(frame.pixel_format.name == pixel_format for frame in frames)
@@ -279,9 +298,8 @@ def test_real_clips(data: Path, name: str, frames: int, made: int) -> None:
     woven_frames, _ = read(path, "off")
     assert [pts for pts, _ in whole] == [pts for pts, _ in woven_frames]
     assert reader.deinterlaced.startswith(f"auto, bwdif, one frame a frame: {made} of {frames} frames")
-    film = "the source looks like film that was telecined (3:2 pulldown); this is not undone"
     refused = "not deinterlaced, fields stay woven: FFmpeg's bwdif does not take yuva444p12le"
-    assert reader.warnings == ([film] if "sony" in name else [] if made else [refused])
+    assert reader.warnings == ([] if made else [refused])
     if name.endswith("roundup997.mp4"):  # the one that is visibly combed
         assert all(
             combing_of(a) < 0.9 * combing_of(b) for (_, a), (_, b) in zip(whole, woven_frames, strict=True)

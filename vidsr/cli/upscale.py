@@ -86,7 +86,8 @@ def upscale(
     deinterlace: Annotated[
         str,
         typer.Option(
-            help="auto: frames flagged interlaced; off: none; frame: all; field: all, at twice the rate.",
+            help="auto: frames flagged interlaced; off: none; frame: all; field: all, at twice the rate;"
+            " idet: frame or off, by a look at the picture.",
             rich_help_panel=_VIDEO,
         ),
     ] = _DEFAULTS["deinterlace"],
@@ -169,7 +170,7 @@ def upscale(
         threads=threads,
         tile=tile,
         chroma=_one_of("--chroma", chroma, "bicubic", "nearest"),
-        deinterlace=_one_of("--deinterlace", deinterlace, "auto", "off", "frame", "field"),
+        deinterlace=_one_of("--deinterlace", deinterlace, "auto", "off", "frame", "field", "idet"),
         codec=codec,
         crf=crf,
         preset=preset,

@@ -6,21 +6,35 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import av
 import av.filter
 
-from vidsr.errors import OptionsError
 from vidsr.frame import PixelFormat, VideoInfo
-from vidsr.job import Deinterlace
 from vidsr.video.formats import to_planar
 
-__all__ = ["WOVEN", "Decoded", "Deinterlacer", "check_deinterlace", "in_fields"]
+__all__ = ["WOVEN", "Decoded", "Deinterlacer", "Deinterlacing", "filter_problem", "in_fields"]
 
 WOVEN = "the source is interlaced: its fields are upscaled as they are woven"
 _PULLDOWN = "the source looks like film that was telecined (3:2 pulldown); this is not undone"
 _PULLDOWN_TURNS = 5  # so often in a row two and three fields must alternate
+
+
+@dataclass(frozen=True, slots=True)
+class Deinterlacing:
+    """What becomes of interlaced frames."""
+
+    mode: Literal["auto", "off", "frame", "field"] = "off"
+    """See `Job.deinterlace`."""
+    order: Literal["auto", "tff", "bff"] = "auto"
+    """Which field comes first, top or bottom; auto: what each frame's flag says, top where none does."""
+    seen: str = ""
+    """What was seen in the picture, where that decided."""
+
+    def __str__(self) -> str:
+        """Name what decides the result."""
+        return self.mode if self.order == "auto" else f"{self.mode} {self.order}"
 
 
 @dataclass(slots=True)
@@ -49,20 +63,6 @@ def in_fields(info: VideoInfo) -> VideoInfo:
     )
 
 
-def check_deinterlace(mode: Deinterlace, info: VideoInfo) -> None:
-    """Refuse to deinterlace what cannot be, where it was asked for.
-
-    Raises:
-        OptionsError: bwdif does not take the pixel format, or the picture is too small.
-    """
-    if mode in ("frame", "field"):
-        problem = _problem(info.width, info.height, info.pixel_format.name)
-        if problem:
-            raise OptionsError(
-                f"cannot deinterlace: {problem}", path=info.path, hint="give --deinterlace off"
-            )
-
-
 class Deinterlacer:
     """Passes frames on, those that are interlaced as whole frames.
 
@@ -72,7 +72,7 @@ class Deinterlacer:
 
     def __init__(
         self,
-        mode: Deinterlace,
+        wanted: Deinterlacing,
         pixel_format: PixelFormat,
         frame_rate: Fraction | None,
         warn: Callable[[str], None],
@@ -80,12 +80,13 @@ class Deinterlacer:
         """Prepare.
 
         Args:
-            mode: See `Job.deinterlace`.
+            wanted: What to do.
             pixel_format: What frames are brought to before they are filtered.
             frame_rate: Of the source's frames, for the report.
             warn: Takes sentences for the user; may get one more than once.
         """
-        self._mode, self._layout, self._rate, self._warn = mode, pixel_format, frame_rate, warn
+        self._wanted, self._mode, self._warn = wanted, wanted.mode, warn
+        self._layout, self._rate = pixel_format, frame_rate
         self._filter: _Bwdif | None = None
         self._used = self._flagged = self._made = 0
         self._pulldown = _Pulldown()
@@ -99,8 +100,11 @@ class Deinterlacer:
     @property
     def sentence(self) -> str:
         """What was done to the frames that were counted, for the report."""
+        return "; ".join(filter(None, (self._wanted.seen, self._done())))
+
+    def _done(self) -> str:
         if self._mode == "off":
-            return "off, fields stay woven" if self._flagged else "off"
+            return "off, fields stay woven" if self._flagged and not self._wanted.seen else "off"
         if self._mode == "auto" and not self._flagged:
             return "auto, no frame is flagged interlaced"
         rate = ""
@@ -129,14 +133,14 @@ class Deinterlacer:
             before, current = current, ahead
 
     def _note(self, current: Decoded) -> None:
-        if self._mode == "off" and current.flagged:
+        if self._mode == "off" and current.flagged and not self._wanted.seen:
             self._warn(WOVEN)
         if self._pulldown.seen_with(current.flagged, current.pts):
             self._warn(_PULLDOWN)
 
     def _whole(self, before: Decoded | None, current: Decoded, ahead: Decoded | None) -> list[Decoded]:
         """Return what becomes of an interlaced frame, given its neighbours."""
-        problem = _problem(current.frame.width, current.frame.height, self._layout.name)
+        problem = filter_problem(current.frame.width, current.frame.height, self._layout.name)
         if problem:
             self._warn(f"not deinterlaced, fields stay woven: {problem}")
             self._filter = None
@@ -157,7 +161,7 @@ class Deinterlacer:
         planar = [None if near is None else self._planar(near) for near in (before, ahead)]
         prior, later = (near if near and _shape(near) == _shape(frame) else None for near in planar)
         if self._filter is None:
-            self._filter = _Bwdif(frame, fields=self._mode == "field")
+            self._filter = _Bwdif(frame, self._wanted)
             if prior is not None:
                 self._filter.push(prior)
             # What comes out now is the frame before, made without its own neighbour.
@@ -176,7 +180,7 @@ class Deinterlacer:
 class _Bwdif:
     """One run of the filter over frames of one shape."""
 
-    def __init__(self, frame: av.VideoFrame, *, fields: bool) -> None:
+    def __init__(self, frame: av.VideoFrame, wanted: Deinterlacing) -> None:
         self._graph = av.filter.Graph()
         self._source: Any = self._graph.add(
             "buffer",
@@ -186,9 +190,9 @@ class _Bwdif:
             colorspace=str(int(frame.colorspace)),
             range=str(int(frame.color_range)),
         )
-        # The field order comes with each frame. Which frames need it is decided outside.
-        mode = "send_field" if fields else "send_frame"
-        bwdif = self._graph.add("bwdif", mode=mode, parity="auto", deint="all")
+        # Which frames need it is decided outside.
+        mode = "send_field" if wanted.mode == "field" else "send_frame"
+        bwdif = self._graph.add("bwdif", mode=mode, parity=wanted.order, deint="all")
         self._sink: Any = self._graph.add("buffersink")
         self._source.link_to(bwdif)
         bwdif.link_to(self._sink)
@@ -249,16 +253,16 @@ def _shape(frame: av.VideoFrame) -> tuple[int, int, str]:
 
 
 @cache
-def _problem(width: int, height: int, name: str) -> str:
+def filter_problem(width: int, height: int, name: str) -> str:
     """Return why bwdif cannot filter such frames; "": it can."""
     try:
         blank = av.VideoFrame(64, 64, name)
-        made = _Bwdif(blank, fields=False)
+        made = _Bwdif(blank, Deinterlacing())
         made.push(blank)
         # FFmpeg puts a conversion in front of a filter that does not take a format.
         if any(out.format.name != name for out in made.push(None)):
             return f"FFmpeg's bwdif does not take {name}"
-        _Bwdif(av.VideoFrame(width, height, name), fields=False)
+        _Bwdif(av.VideoFrame(width, height, name), Deinterlacing())
     except (av.FFmpegError, ValueError):
         return f"{width}x{height} in {name} is too small for FFmpeg's bwdif"
     return ""

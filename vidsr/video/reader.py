@@ -14,8 +14,7 @@ import av.container
 
 from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
-from vidsr.job import Deinterlace
-from vidsr.video.deinterlace import Decoded, Deinterlacer
+from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
 from vidsr.video.formats import planes_of, to_planar
 from vidsr.video.probe import open_source, translate, video_stream
 
@@ -50,7 +49,7 @@ class Reader:
         span: Span | None = None,
         *,
         after: int | None = None,
-        deinterlace: Deinterlace = "off",
+        deinterlace: Deinterlacing | None = None,
     ) -> None:
         """Prepare to read.
 
@@ -59,12 +58,13 @@ class Reader:
             span: Which frames; all by default.
             after: Skip the frames up to and including the one with this pts; `Span.frames` still
                 counts from the span's first frame, so give what is left of it.
-            deinterlace: See `Job.deinterlace`.
+            deinterlace: What becomes of interlaced frames; None: nothing.
         """
         self.warnings: list[str] = []
         self._info = info
+        deinterlace = deinterlace or Deinterlacing()
         # Frames out of one decoded frame, and ticks of `info` in one of the file's.
-        self._each = 2 if deinterlace == "field" else 1
+        self._each = 2 if deinterlace.mode == "field" else 1
         self._rate = None if info.frame_rate is None else info.frame_rate / self._each
         self._deinterlacer = Deinterlacer(deinterlace, info.pixel_format, self._rate, self._warn)
         self._span = span or Span()
