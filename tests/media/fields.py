@@ -17,17 +17,17 @@ from vidsr.video.formats import new_frame
 SIZE = (96, 64)
 MOVING = slice(0, 32)
 """Rows of luma with a bar that moves from field to field."""
-STILL = slice(40, 64)
-"""Rows of luma that stay, with detail from row to row."""
-_LAYOUT = PixelFormat.parse("yuv420p")
+STILL = slice(44, 64)
+"""Rows of luma that stay, with detail from row to row, out of reach of what moves."""
 
 
 def luma_at(field: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Return luma [H, W] at the time of a field, counted from 0 over the clip."""
     width, height = size
     luma = np.full((height, width), 40, np.uint8)
-    below = max(0, height - STILL.start)
-    luma[STILL.start :] = np.random.default_rng(7).integers(16, 236, (below, width))
+    # Noise of its own at each time: what was made with wrong neighbours looks another way.
+    luma[33:37] = np.random.default_rng(field).integers(36, 52, (4, width))
+    luma[40:] = np.random.default_rng(7).integers(16, 236, (height - 40, width))
     left = 4 + 3 * field % (width - 16)
     luma[MOVING, left : left + 8] = 220
     return luma
@@ -49,6 +49,7 @@ def make_fields(
     times: Sequence[int] | None = None,
     time_base: Fraction = Fraction(1, 25),
     sizes: Sequence[tuple[int, int]] | None = None,
+    formats: Sequence[str] | None = None,
     sound: bool = False,
     options: dict[str, str] | None = None,
     flagged: str = "",
@@ -57,23 +58,26 @@ def make_fields(
 
     It is flagged as it is, or all of it as the letter `flagged` says.
 
-    Where the kind or the size changes on the way, another encoder goes on: that needs MPEG-TS.
+    Where kind, size or format changes on the way, another encoder goes on: that needs MPEG-TS.
     """
     flags = flagged * len(kinds) or kinds
     times = range(len(kinds)) if times is None else times
     sizes = [SIZE] * len(kinds) if sizes is None else sizes
+    formats = ["yuv420p"] * len(kinds) if formats is None else formats
+    looks = list(zip(flags, sizes, formats, strict=True))
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx264", rate=25)
-        _prepare(stream.codec_context, flags[0], sizes[0], time_base, options)
+        _prepare(stream.codec_context, *looks[0], time_base, options)
         audio = out.add_stream("aac", rate=48000, layout="stereo") if sound else None
         out.start_encoding()
         context = stream.codec_context
-        for number, (kind, size, pts) in enumerate(zip(flags, sizes, times, strict=True)):
-            if number and (kind, size) != (flags[number - 1], sizes[number - 1]):
+        for number, (look, pts) in enumerate(zip(looks, times, strict=True)):
+            kind, size, layout = look
+            if number and look != looks[number - 1]:
                 _mux(out, stream, context.encode(None), time_base)
                 context = av.CodecContext.create("libx264", "w")
-                _prepare(context, kind, size, time_base, options)
-            frame, planes = new_frame(_LAYOUT, *size)
+                _prepare(context, *look, time_base, options)
+            frame, planes = new_frame(PixelFormat.parse(layout), *size)
             planes[0][:] = woven(number, kinds[number], size)
             planes[1][:], planes[2][:] = 110, 140
             frame = _flagged(frame, kind)
@@ -104,12 +108,13 @@ def _prepare(
     context: av.CodecContext,
     kind: str,
     size: tuple[int, int],
+    layout: str,
     time_base: Fraction,
     options: dict[str, str] | None,
 ) -> None:
     order = {"t": ":tff=1", "b": ":bff=1", "p": ""}[kind]
     context.width, context.height = size
-    context.pix_fmt, context.time_base, context.framerate = "yuv420p", time_base, Fraction(25)
+    context.pix_fmt, context.time_base, context.framerate = layout, time_base, Fraction(25)
     context.options = {"qp": "0", "preset": "veryfast"} | (options or {})
     context.options = context.options | {"x264-params": f"bframes=0{order}"}
 

@@ -48,7 +48,7 @@ def same(one: Luma, other: Luma) -> bool:
 
 def combing(luma: np.ndarray) -> float:
     """Return how much more a row differs from its neighbour than from the next of its own field."""
-    rows = luma[MOVING].astype(int)
+    rows = luma[MOVING][:-4].astype(int)
     return float(np.abs(np.diff(rows, axis=0)).mean() - np.abs(rows[2:] - rows[:-2]).mean())
 
 
@@ -142,8 +142,8 @@ def test_field_mode_doubles_the_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".mp4", ".ts"])
 @pytest.mark.parametrize("mode", ["auto", "field"])
 def test_reading_begins_anywhere_with_the_same_frames(tmp_path: Path, mode: str, suffix: str) -> None:
-    # Key frames every 9 frames: reading begins before, on and behind them, and 1 s is less than it takes.
-    source = make_fields(tmp_path / f"in{suffix}", "b" * 40, options={"g": "9"})
+    # A second is 25 frames: searched for that much earlier, MPEG-TS gives a key frame that is just too late.
+    source = make_fields(tmp_path / f"in{suffix}", "b" * 40, times=range(5, 45), options={"g": "26"})
     whole, _ = read(source, mode)
     base = in_fields(vidsr.probe(source)).time_base * (1 if mode == "field" else 2)
     for number in range(len(whole) - 1):
@@ -220,8 +220,21 @@ def test_sizes_that_change_are_reported_once_each(tmp_path: Path) -> None:
         assert "64x48" in reader.warnings[0]
         assert "128x80" in reader.warnings[1]
         assert all(combing(luma) < 0.5 for _, luma in frames)
+        # A frame of another size is no neighbour.
+        alone, _ = read(make_fields(tmp_path / "alone.ts", "t" * 4), mode)
+        assert same([(0, luma) for _, luma in alone], [(0, luma) for _, luma in frames[: len(alone)]])
         for number in range(len(frames) - 1):
             assert same(read(source, mode, after=frames[number][0])[0], frames[number + 1 :]), number
+
+
+def test_a_format_that_changes_is_reported_and_made_the_first(tmp_path: Path) -> None:
+    formats = ["yuv420p"] * 4 + ["yuv422p"] * 4 + ["yuv420p"] * 2 + ["yuv444p"] * 2
+    source = make_fields(tmp_path / "in.ts", "t" * 12, formats=formats)
+    frames, reader = read(source, "auto")
+    assert [text.split(" on")[0] for text in reader.warnings] == [
+        f"the pixel format changes to {name}" for name in ("yuv422p", "yuv444p")
+    ]
+    assert same(frames, read(make_fields(tmp_path / "same.ts", "t" * 12), "auto")[0])
 
 
 def test_telecined_film_is_mentioned(tmp_path: Path) -> None:
