@@ -164,6 +164,10 @@ def test_a_search_that_lands_too_late_begins_anew(tmp_path: Path) -> None:
 def test_a_stream_that_is_interlaced_in_places(tmp_path: Path) -> None:
     source = make_fields(tmp_path / "in.ts", MIXED)
     whole, reader = read(source, "auto")
+    # Neighbours are the same, whether they are filtered themselves or not.
+    every, _ = read(source, "frame")
+    flagged = [number for number, kind in enumerate(MIXED) if kind != "p"]
+    assert same([whole[number] for number in flagged], [every[number] for number in flagged])
     for number, (kind, (_, luma)) in enumerate(zip(MIXED, whole, strict=True)):
         if kind == "p":
             assert np.array_equal(luma, woven(number, "p")), number
