@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_SCALE",
     "MAX_SCALE",
     "NULL_OUTPUT",
+    "Deinterlace",
     "Job",
     "parse_scale",
     "parse_size",
@@ -30,6 +31,9 @@ NULL_OUTPUT = Path("null:")
 
 DEFAULT_SCALE = Fraction(2)
 """Where neither scale nor size is asked for."""
+
+Deinterlace = Literal["auto", "off", "frame", "field", "idet"]
+"""What becomes of interlaced frames; see `Job.deinterlace`."""
 
 MAX_SCALE = 16
 """Largest magnification along an axis."""
@@ -77,6 +81,11 @@ class Job:
     """Further options of the encoder."""
     encoder_threads: int = 0
     """Threads of the encoder; 0: the number of cores. Part of the plan: it decides x264's bytes."""
+
+    deinterlace: Deinterlace = "auto"
+    """auto: frames that are flagged interlaced are deinterlaced, one frame a frame; off: none, fields stay
+    woven; frame: all, one frame a frame; field: all, one frame a field, at twice the rate. idet: FFmpeg's
+    filter of that name looks at the picture itself and decides between frame and off."""
 
     drop: tuple[int, ...] = ()
     """Indices of the source's streams that the result goes without."""

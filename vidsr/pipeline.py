@@ -63,7 +63,8 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     with ExitStack() as stack:
         sink = stack.enter_context(_open_sink(job, plan))
         upscaler = stack.enter_context(_open_upscaler(job, plan))
-        reader = Reader(plan.info, _rest(job, sink), after=sink.resume_after)
+        rest = _rest(job, sink)
+        reader = Reader(plan.info, rest, after=sink.resume_after, deinterlace=plan.deinterlace)
         total = plan.expected_frames
 
         def told(made: int, phase: str = "frames") -> None:
@@ -95,6 +96,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         size_out=plan.target.size,
         pixel_format=plan.info.source_format,
         color=plan.color_sentence,
+        deinterlace=reader.deinterlaced,
         frames=sink.frames_done + made,
         frames_resumed=sink.frames_done,
         seconds=perf_counter() - started,

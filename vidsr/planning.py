@@ -19,7 +19,9 @@ from vidsr.job import NULL_OUTPUT, Job
 from vidsr.target import Target, resolve_target
 from vidsr.video.compression import measure_compression
 from vidsr.video.containers import CONTAINERS, CarryPlan, default_suffix, plan_streams
+from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
 from vidsr.video.encoders import PICTURE_CODECS, Coding, EncoderSettings, choose_coding, plan_encoder
+from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.probe import is_pattern, probe
 from vidsr.video.work import source_identity
 
@@ -31,6 +33,8 @@ class Plan:
     """A job with everything decided."""
 
     info: VideoInfo
+    """The source; `in_fields` where each field becomes a frame."""
+    deinterlace: Deinterlacing
     target: Target
     choice: Choice
     backend: Backend
@@ -61,6 +65,8 @@ def make_plan(job: Job) -> Plan:
         OutputError: The output's folder is missing or cannot be written.
     """
     info = probe(job.source)
+    fields = plan_deinterlacing(job.deinterlace, info)
+    info = in_fields(info) if fields.mode == "field" else info
     name = None if job.output == NULL_OUTPUT else job.output
     suffix = _default_suffix(job, info) if job.output is None else job.output.suffix.lower()
     pictures = None if job.output == NULL_OUTPUT else PICTURE_CODECS.get(suffix)
@@ -92,6 +98,7 @@ def make_plan(job: Job) -> Plan:
     _ = model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,
+        deinterlace=fields,
         target=target,
         choice=choice,
         backend=backend,
@@ -101,10 +108,10 @@ def make_plan(job: Job) -> Plan:
         output=name,
         settings=settings,
         carry=carry,
-        decisions=_decisions(job, info, settings, runtime, target, choice),
+        decisions=_decisions(job, info, fields, settings, runtime, target, choice),
         expected_frames=_expected(job, info),
         color_sentence=_color_sentence(info),
-        warnings=_warnings(info, target, settings, carry),
+        warnings=_warnings(job, info, target, settings, carry),
     )
 
 
@@ -172,6 +179,7 @@ def _existing(output: Path) -> Path | None:
 def _decisions(
     job: Job,
     info: VideoInfo,
+    fields: Deinterlacing,
     settings: EncoderSettings | None,
     runtime: Mapping[str, str],
     target: Target,
@@ -181,7 +189,10 @@ def _decisions(
         return {}
     size = f"{target.width}x{target.height}"
     source = {"name": str(job.source)} if is_pattern(job.source) else source_identity(job.source)
+    # Of a progressive source auto changes nothing, and nothing is recorded.
+    recorded = info.interlaced or fields.mode != "auto"
     return {
+        **({"deinterlace": str(fields)} if recorded else {}),
         "vidsr": _own_version(),
         "source": source,
         "model": choice.model.spec.files["f32"].sha256,
@@ -240,7 +251,7 @@ def _color_sentence(info: VideoInfo) -> str:
 
 
 def _warnings(
-    info: VideoInfo, target: Target, settings: EncoderSettings | None, carry: CarryPlan | None
+    job: Job, info: VideoInfo, target: Target, settings: EncoderSettings | None, carry: CarryPlan | None
 ) -> tuple[str, ...]:
     found = [*target.notes, *(settings.notes if settings else ()), *(carry.notes if carry else ())]
     if settings is not None and carry is not None and not settings.keeps_aspect_in(carry.container.form):
@@ -249,8 +260,8 @@ def _warnings(
             f"{settings.codec} in {carry.container.form} cannot be marked with its pixels' shape,"
             f" {shape.numerator}:{shape.denominator}, and will look distorted; .mp4 can"
         )
-    if info.interlaced:
-        found.append("the source is interlaced: its fields are upscaled as they are woven")
+    if info.interlaced and job.deinterlace == "off":
+        found.append(WOVEN)
     if settings is not None and info.pixel_format.alpha and not settings.planes.alpha:
         found.append(f"{settings.codec} has no transparency: alpha is lost")
     return tuple(found)

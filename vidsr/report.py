@@ -53,6 +53,8 @@ class JobReport:
     """The source's."""
     color: str
     """How code values were read, and what of that was a guess."""
+    deinterlace: str = ""
+    """What became of interlaced frames in this run."""
     frames: int
     """In the result."""
     frames_resumed: int

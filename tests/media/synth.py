@@ -81,7 +81,7 @@ def make_clip(
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
         if audio is not None:
-            _add_sound(out, audio, float((stamps[-1] + 1) * time_base))
+            add_sound(out, audio, float((stamps[-1] + 1) * time_base))
         if text is not None:
             for start, stop, words in SUBTITLES:
                 packet = av.Packet(_wrapped(words, subtitles))
@@ -91,7 +91,8 @@ def make_clip(
     return path
 
 
-def _add_sound(out: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
+def add_sound(out: av.container.OutputContainer, stream: av.AudioStream, seconds: float) -> None:
+    """Add a tone to a file whose header is written."""
     for start in range(0, int(seconds * 48000), 1024):
         phase = (np.arange(1024) + start) * (2 * np.pi * 440 / 48000)
         wave = (np.sin(phase) * 0.3).astype(np.float32)

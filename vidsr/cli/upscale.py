@@ -83,6 +83,14 @@ def upscale(
     chroma: Annotated[
         str, typer.Option(help="How colour is enlarged: bicubic or nearest.", rich_help_panel=_MODEL)
     ] = _DEFAULTS["chroma"],
+    deinterlace: Annotated[
+        str,
+        typer.Option(
+            help="auto: frames flagged interlaced; off: none; frame: all; field: all, at twice the rate;"
+            " idet: frame or off, by a look at the picture.",
+            rich_help_panel=_VIDEO,
+        ),
+    ] = _DEFAULTS["deinterlace"],
     codec: Annotated[
         str,
         typer.Option("-c", "--codec", help="An encoder: libx264, hevc, av1, ...", rich_help_panel=_VIDEO),
@@ -162,6 +170,7 @@ def upscale(
         threads=threads,
         tile=tile,
         chroma=_one_of("--chroma", chroma, "bicubic", "nearest"),
+        deinterlace=_one_of("--deinterlace", deinterlace, "auto", "off", "frame", "field", "idet"),
         codec=codec,
         crf=crf,
         preset=preset,
@@ -240,6 +249,7 @@ def _told(report: JobReport) -> str:
         f"way       {report.way}; {report.tiles}",
         f"backend   {report.backend_reason}",
         f"colour    {report.color}",
+        f"fields    {report.deinterlace}",
     ]
     if report.encoder:
         options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
+import av.container
 
 from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
+from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
 from vidsr.video.formats import planes_of, to_planar
 from vidsr.video.probe import open_source, translate, video_stream
 
@@ -40,21 +43,39 @@ class Reader:
         warnings: What was unusual so far, one sentence each, each once.
     """
 
-    def __init__(self, info: VideoInfo, span: Span | None = None, *, after: int | None = None) -> None:
+    def __init__(
+        self,
+        info: VideoInfo,
+        span: Span | None = None,
+        *,
+        after: int | None = None,
+        deinterlace: Deinterlacing | None = None,
+    ) -> None:
         """Prepare to read.
 
         Args:
-            info: What `probe` said of the source.
+            info: What `probe` said of the source, `in_fields` where each field becomes a frame.
             span: Which frames; all by default.
             after: Skip the frames up to and including the one with this pts; `Span.frames` still
                 counts from the span's first frame, so give what is left of it.
+            deinterlace: What becomes of interlaced frames; None: nothing.
         """
         self.warnings: list[str] = []
         self._info = info
+        deinterlace = deinterlace or Deinterlacing()
+        # Frames out of one decoded frame, and ticks of `info` in one of the file's.
+        self._each = 2 if deinterlace.mode == "field" else 1
+        self._rate = None if info.frame_rate is None else info.frame_rate / self._each
+        self._deinterlacer = Deinterlacer(deinterlace, info.pixel_format, self._rate, self._warn)
         self._span = span or Span()
         self._after = after
         self._sought = False
         self._frames = self._read()
+
+    @property
+    def deinterlaced(self) -> str:
+        """What became of interlaced frames so far, in words."""
+        return self._deinterlacer.sentence
 
     @property
     def frame_bytes(self) -> int:
@@ -86,35 +107,52 @@ class Reader:
         stop = None if span.end is None else first + _ticks(span.end, info.time_base)
         begin = begin if self._after is None else max(begin, self._after + 1)
         count = 0
-        for frame in self._decode(begin):
-            if frame.pts < begin:
+        for decoded in self._deinterlacer.frames(self._decode(begin)):
+            if decoded.pts < begin:
                 continue
-            if (stop is not None and frame.pts >= stop) or count == span.frames:
+            if (stop is not None and decoded.pts >= stop) or count == span.frames:
                 return
             count += 1
-            yield frame
+            self._deinterlacer.count(decoded)
+            yield self._frame(decoded)
 
-    def _decode(self, begin: int) -> Iterator[Frame]:
-        """Yield frames from a little before `begin` on."""
+    def _decode(self, begin: int) -> Iterator[Decoded]:
+        """Yield the file's frames from at least one before the frame that shows `begin` on."""
         info = self._info
         path = Path(info.path)
-        with open_source(path, frame_rate=info.frame_rate if info.still else None) as container:
+        with open_source(path, frame_rate=self._rate if info.still else None) as container:
             stream = video_stream(container, path)
             if begin > info.start_pts and not info.still:
                 margin = int(_SEEK_MARGIN_S / info.time_base)
-                if not self._seek(container, stream, max(info.start_pts, begin - margin)):
+                place = max(info.start_pts, begin - margin) // self._each
+                if not self._seek(container, stream, place):
                     # A failed search leaves the file anywhere: it is opened anew.
                     yield from self._decode(info.start_pts)
                     return
-            last: int | None = None
-            try:
-                for frame in container.decode(stream):
-                    made = self._frame(frame, last)
-                    last = made.pts
-                    yield made
-            except (av.FFmpegError, OSError) as error:
-                done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"
-                raise translate(error, path, DecodeError, f"decoding failed after {done}") from error
+            decoded = self._decoded(container, stream)
+            if self._sought:
+                lead = list(islice(decoded, self._each))
+                if len(lead) < self._each or lead[-1].pts >= begin:
+                    # It landed too late, behind a key frame that is needed.
+                    self._sought = False
+                    yield from self._decode(info.start_pts)
+                    return
+                yield from lead
+            yield from decoded
+
+    def _decoded(self, container: av.container.InputContainer, stream: Any) -> Iterator[Decoded]:
+        """Yield what comes out of the decoder from here on, each frame with its time."""
+        info = self._info
+        last: int | None = None
+        try:
+            for frame in container.decode(stream):
+                last = self._pts(frame, last)
+                self._look(frame)
+                length = (frame.duration or 0) * self._each
+                yield Decoded(frame, last, length, bool(frame.interlaced_frame))
+        except (av.FFmpegError, OSError) as error:
+            done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"
+            raise translate(error, info.path, DecodeError, f"decoding failed after {done}") from error
 
     def _seek(self, container: Any, stream: Any, pts: int) -> bool:
         try:
@@ -125,34 +163,46 @@ class Reader:
         self._sought = True
         return True
 
-    def _frame(self, frame: av.VideoFrame, last: int | None) -> Frame:
+    def _look(self, frame: av.VideoFrame) -> None:
+        """Warn of a frame that is not as the first one."""
         info = self._info
         if (frame.width, frame.height) != (info.width, info.height):
             self._warn(
                 f"the picture changes its size to {frame.width}x{frame.height} on the way:"
                 f" scaled back to {info.width}x{info.height}"
             )
-        pts = frame.pts
-        if pts is None and self._sought:
+        name, first = (n.replace("yuvj", "yuv") for n in (frame.format.name, info.source_format))
+        if name != first:
+            self._warn(f"the pixel format changes to {name} on the way: made {info.pixel_format.name}")
+
+    def _pts(self, frame: av.VideoFrame, last: int | None) -> int:
+        """Return a frame's time in ticks of `info`, later than `last`."""
+        info = self._info
+        if frame.pts is None and self._sought:
             raise DecodeError(
                 "its frames have no time stamps, so reading cannot begin in the middle",
                 path=info.path,
                 hint="leave out --start; to go on with an interrupted job, add --discard and start anew",
             )
-        if pts is None:
+        if frame.pts is None:
             self._warn("frames without a time stamp: they follow at the frame rate")
-            step = 1 / (info.frame_rate or 25) / info.time_base
-            pts = info.start_pts if last is None else last + max(1, round(step))
-        elif last is not None and pts <= last:
+            step = round(1 / (self._rate or 25) / (info.time_base * self._each))
+            return info.start_pts if last is None else last + max(1, step) * self._each
+        pts = frame.pts * self._each
+        if last is not None and pts <= last:
             self._warn("time stamps that do not increase: moved by the smallest step that makes them")
-            pts = last + 1
-        planar = to_planar(frame, info.pixel_format, info.width, info.height)
+            return last + self._each
+        return pts
+
+    def _frame(self, decoded: Decoded) -> Frame:
+        info = self._info
+        planar = to_planar(decoded.frame, info.pixel_format, info.width, info.height)
         return Frame(
             planes=planes_of(planar),
             pixel_format=info.pixel_format,
             color=info.color,
-            pts=pts,
-            duration=frame.duration or 0,
+            pts=decoded.pts,
+            duration=decoded.duration,
             time_base=info.time_base,
             origin=planar,
         )
