@@ -18,7 +18,7 @@ from vidsr.video.sinks import Sink
 from vidsr.video.work import WorkFolder
 from vidsr.video.writer import OutputFrame
 
-__all__ = ["PictureSink"]
+__all__ = ["PictureSink", "encoded_picture"]
 
 
 class PictureSink(Sink):
@@ -71,7 +71,7 @@ class PictureSink(Sink):
         path = self._folder.segment_path(self._output.suffix)
         partial = path.with_name(path.name + ".partial")
         try:
-            partial.write_bytes(_encoded(out.frame, self._settings))
+            partial.write_bytes(encoded_picture(out.frame, self._settings))
             partial.replace(path)
         except (av.FFmpegError, OSError, ValueError) as error:
             partial.unlink(missing_ok=True)
@@ -114,7 +114,13 @@ class PictureSink(Sink):
             raise VerificationError(f"this picture has {got} pixels instead of {self._size}", path=path)
 
 
-def _encoded(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
+def encoded_picture(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
+    """Return a frame as a picture file's bytes.
+
+    Raises:
+        OptionsError: The encoder does not know an option.
+        ValueError, av.FFmpegError: It refuses the frame or the settings.
+    """
     context: Any = av.CodecContext.create(settings.codec, "w")
     context.width, context.height = settings.width, settings.height
     context.pix_fmt = settings.pixel_format

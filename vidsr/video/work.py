@@ -15,7 +15,7 @@ from vidsr.errors import OptionsError, OutputError
 from vidsr.locks import lock_folder
 from vidsr.video.muxer import Part
 
-__all__ = ["WorkFolder", "source_identity"]
+__all__ = ["Unfinished", "WorkFolder", "find_unfinished", "source_identity"]
 
 _SAMPLE_BYTES = 1 << 16
 
