@@ -18,7 +18,7 @@ from vidsr.video.compression import Compression, measure_compression
 from vidsr.video.probe import open_source, probe, video_stream
 from vidsr.video.timing import Timing, scan_timing
 
-__all__ = ["Chapter", "Inspection", "StreamSeen", "inspect_source"]
+__all__ = ["Chapter", "FrameCount", "Inspection", "StreamSeen", "count_frames", "inspect_source"]
 
 _FIRST = 8  # frames that are decoded for their flags
 _LOOK_SECONDS = 1.0  # at most, but for the first frame
@@ -60,10 +60,19 @@ class StreamSeen:
 class Chapter:
     """A chapter."""
 
-    start: Fraction
+    start: float
     """Seconds."""
-    end: Fraction
+    end: float
     title: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCount:
+    """A number of frames, and where it comes from."""
+
+    count: int | None
+    source: Literal["counted", "header", "estimated", "unknown"]
+    """counted: packets, all of them; header: the file states it; estimated: duration times frame rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,10 +85,8 @@ class Inspection:
     """Of the file; None: a sequence of pictures."""
     streams: tuple[StreamSeen, ...]
     timing: Timing
-    frames: int | None
-    """Of the video; see `frames_from`."""
-    frames_from: Literal["counted", "header", "estimated", "unknown"]
-    """counted: packets, all of them; header: the file states it; estimated: duration times frame rate."""
+    frames: FrameCount
+    """Of the video."""
     frames_stated: int | None
     """What the header states, even where it was counted."""
     first_frames: int
@@ -119,14 +126,12 @@ def inspect_source(path: Path) -> Inspection:
     if first.seconds * _COMPRESSION_FRAMES < _COMPRESSION_SECONDS:
         with suppress(VidsrError):
             compression = measure_compression(path)
-    frames, how = _frames(info, timing, stated)
     return Inspection(
         info=info,
         bytes=path.stat().st_size if path.is_file() else None,
         streams=streams,
         timing=timing,
-        frames=frames,
-        frames_from=how,
+        frames=_frames(info, timing, stated),
         frames_stated=stated,
         first_frames=first.count,
         interlaced=first.interlaced,
@@ -139,14 +144,27 @@ def inspect_source(path: Path) -> Inspection:
     )
 
 
-def _frames(
-    info: VideoInfo, timing: Timing, stated: int | None
-) -> tuple[int | None, Literal["counted", "header", "estimated", "unknown"]]:
+def count_frames(info: VideoInfo) -> FrameCount:
+    """Return how many frames a video has, as far as a bounded look at its packets tells.
+
+    Raises:
+        SourceError: As `probe`.
+    """
+    path = Path(info.path)
+    with open_source(path, frame_rate=info.frame_rate if info.still else None) as container:
+        stream = video_stream(container, path)
+        return _frames(info, scan_timing(container, stream), stream.frames or None)
+
+
+def _frames(info: VideoInfo, timing: Timing, stated: int | None) -> FrameCount:
     if timing.whole and timing.packets:
-        return timing.packets, "counted"
+        return FrameCount(timing.packets, "counted")
     if stated is not None:
-        return stated, "header"
-    return info.estimated_frames, "unknown" if info.estimated_frames is None else "estimated"
+        return FrameCount(stated, "header")
+    if info.duration and timing.seconds and timing.packets > 1:
+        # Of what was seen: a header's rate may be anything, 1000 in Matroska.
+        return FrameCount(round(info.duration * (timing.packets - 1) / timing.seconds), "estimated")
+    return FrameCount(info.estimated_frames, "unknown" if info.estimated_frames is None else "estimated")
 
 
 @dataclass(slots=True)
@@ -186,7 +204,8 @@ def _first_frames(path: Path) -> _First:
 
 def _side_data(frame: av.VideoFrame) -> tuple[str, ...]:
     try:
-        return tuple(sorted({entry.type.name for entry in frame.side_data.keys()}))  # noqa: SIM118
+        entries: Any = frame.side_data.keys()  # which are the entries themselves
+        return tuple(sorted({entry.type.name for entry in entries}))
     except ValueError:  # PyAV 18.1 gives up on side data newer than it
         return ()
 
@@ -195,7 +214,7 @@ def _chapters(container: Any) -> Iterator[Chapter]:
     for chapter in container.chapters()[:_MAX_LISTED]:
         unit = Fraction(chapter["time_base"])
         title = chapter["metadata"].get("title", "")
-        yield Chapter(chapter["start"] * unit, chapter["end"] * unit, title)
+        yield Chapter(float(chapter["start"] * unit), float(chapter["end"] * unit), title)
 
 
 def _seen(stream: Any, *, main: bool) -> StreamSeen:
@@ -215,7 +234,7 @@ def _seen(stream: Any, *, main: bool) -> StreamSeen:
         profile=(getattr(stream, "profile", None) or "") if context is not None else "",
         language=tags.get("language", ""),
         title=tags.get("title", tags.get("name", "")),
-        dispositions=tuple(flag.name for flag in av.stream.Disposition if flag & flags),
+        dispositions=tuple(str(flag.name) for flag in av.stream.Disposition if flag & flags),
         cover=bool(flags & av.stream.Disposition.attached_pic),
         main=main,
         size=(context.width, context.height) if picture else None,

@@ -18,7 +18,7 @@ from vidsr.video.sinks import Sink
 from vidsr.video.work import WorkFolder
 from vidsr.video.writer import OutputFrame
 
-__all__ = ["PictureSink", "encoded_picture"]
+__all__ = ["PictureSink", "encoded_picture", "more_than_one"]
 
 
 class PictureSink(Sink):
@@ -63,11 +63,7 @@ class PictureSink(Sink):
         """
         if self._folder.parts and not is_pattern(self._output):
             self._folder.remove()  # what the hint advises is another job
-            raise OptionsError(
-                "the source has more than one frame",
-                path=self._output,
-                hint="name the output with a number, such as out_%04d.png, or give --frames 1",
-            )
+            raise more_than_one(self._output)
         path = self._folder.segment_path(self._output.suffix)
         partial = path.with_name(path.name + ".partial")
         try:
@@ -112,6 +108,15 @@ class PictureSink(Sink):
         if (frame.width, frame.height) != self._size:
             got = f"{frame.width}x{frame.height}"
             raise VerificationError(f"this picture has {got} pixels instead of {self._size}", path=path)
+
+
+def more_than_one(output: Path) -> OptionsError:
+    """Return the refusal to write several frames under one name."""
+    return OptionsError(
+        "the source has more than one frame",
+        path=output,
+        hint="name the output with a number, such as out_%04d.png, or give --frames 1",
+    )
 
 
 def encoded_picture(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from time import perf_counter
 from typing import Any, Literal
 
@@ -34,13 +35,13 @@ class Timing:
     """Of the video that were looked at."""
     whole: bool
     """Whether these were all."""
-    seconds: Fraction | None
+    seconds: float | None
     """From the first to the last time; None: there are no times."""
-    first: Fraction | None
+    first: float | None
     """The earliest time, in seconds."""
-    shortest: Fraction | None
+    shortest: float | None
     """Smallest step between two frames shown one after the other, in seconds."""
-    longest: Fraction | None
+    longest: float | None
     missing: int
     """Packets without a presentation time."""
     by_decoding: bool
@@ -114,16 +115,16 @@ def _presented(stamps: Iterable[int], depth: int, *, whole: bool) -> Iterator[in
 def _told(
     times: Sequence[int], base: Fraction, packets: int, whole: bool, missing: int, by_decoding: bool
 ) -> Timing:
-    steps = [later - sooner for sooner, later in zip(times, times[1:], strict=False)]
+    steps = [later - sooner for sooner, later in pairwise(times)]
     forward = [step for step in steps if step > 0]
     return Timing(
         kind="unknown" if len(times) < 3 else "constant" if _even(times, steps, base) else "variable",
         packets=packets,
         whole=whole,
-        seconds=(max(times) - min(times)) * base if times else None,
-        first=min(times) * base if times else None,
-        shortest=min(forward) * base if forward else None,
-        longest=max(forward) * base if forward else None,
+        seconds=float((max(times) - min(times)) * base) if times else None,
+        first=float(min(times) * base) if times else None,
+        shortest=float(min(forward) * base) if forward else None,
+        longest=float(max(forward) * base) if forward else None,
         missing=missing,
         by_decoding=by_decoding,
         duplicated=sum(step == 0 for step in steps),
