@@ -60,9 +60,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 
 @pytest.fixture
 def fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Fails:
-    """Run ``vidsr upscale`` and check all that is the same for every failure; return the one line."""
+    """Run ``vidsr upscale`` and check all that is the same for every failure; return the one line.
 
-    def check(arguments: list[object], *words: str, code: int) -> str:
+    With --plan it is the same line, unless `planned` says that a plan cannot tell.
+    """
+
+    def check(arguments: list[object], *words: str, code: int, planned: bool = True) -> str:
+        if planned:
+            assert fail([*arguments, "--plan"], *words, code=code) == fail(arguments, *words, code=code)
+        return fail(arguments, *words, code=code)
+
+    def fail(arguments: list[object], *words: str, code: int) -> str:
         before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
         assert _run(["upscale", *map(str, arguments), "--backend", "nearest", "--no-progress"]) == code
         out, err = capfd.readouterr()

@@ -29,7 +29,7 @@ def carried_bytes(info: VideoInfo, indices: Collection[int]) -> int | None:
     sooner: Fraction | None = None
     later: Fraction | None = None
     deadline, left = perf_counter() + _SECONDS, _BYTES
-    with open_source(Path(info.path)) as container:
+    with open_source(Path(info.path), timeout=_SECONDS) as container:
         try:
             for packet in container.demux():
                 left -= packet.size

@@ -21,6 +21,7 @@ from vidsr.video.timing import Timing, scan_timing
 __all__ = ["Chapter", "FrameCount", "Inspection", "StreamSeen", "count_frames", "inspect_source"]
 
 _FIRST = 8  # frames that are decoded for their flags
+_WAIT_SECONDS = 2.0  # for one packet
 _LOOK_SECONDS = 1.0  # at most, but for the first frame
 _COMPRESSION_FRAMES = 36  # what `measure_compression` decodes, about
 _COMPRESSION_SECONDS = 5.0
@@ -114,8 +115,8 @@ def inspect_source(path: Path) -> Inspection:
     Raises:
         SourceError: As `probe`.
     """
-    info = probe(path)
-    with open_source(path) as container:
+    info = probe(path, timeout=_WAIT_SECONDS)
+    with open_source(path, timeout=_WAIT_SECONDS) as container:
         stream = video_stream(container, path)
         streams = tuple(_seen(s, main=s.index == info.stream_index) for s in container.streams)
         timing = scan_timing(container, stream)
@@ -124,8 +125,8 @@ def inspect_source(path: Path) -> Inspection:
     first = _first_frames(path)
     compression = None
     if first.seconds * _COMPRESSION_FRAMES < _COMPRESSION_SECONDS:
-        with suppress(VidsrError):
-            compression = measure_compression(path)
+        with suppress(VidsrError, av.FFmpegError, OSError):
+            compression = measure_compression(path, timeout=_WAIT_SECONDS)
     return Inspection(
         info=info,
         bytes=path.stat().st_size if path.is_file() else None,
@@ -151,7 +152,9 @@ def count_frames(info: VideoInfo) -> FrameCount:
         SourceError: As `probe`.
     """
     path = Path(info.path)
-    with open_source(path, frame_rate=info.frame_rate if info.still else None) as container:
+    with open_source(
+        path, frame_rate=info.frame_rate if info.still else None, timeout=_WAIT_SECONDS
+    ) as container:
         stream = video_stream(container, path)
         return _frames(info, scan_timing(container, stream), stream.frames or None)
 
@@ -161,9 +164,9 @@ def _frames(info: VideoInfo, timing: Timing, stated: int | None) -> FrameCount:
         return FrameCount(timing.packets, "counted")
     if stated is not None:
         return FrameCount(stated, "header")
-    if info.duration and timing.seconds and timing.packets > 1:
+    if info.duration and timing.seconds and timing.steps:
         # Of what was seen: a header's rate may be anything, 1000 in Matroska.
-        return FrameCount(round(info.duration * (timing.packets - 1) / timing.seconds), "estimated")
+        return FrameCount(round(info.duration * timing.steps / timing.seconds), "estimated")
     return FrameCount(info.estimated_frames, "unknown" if info.estimated_frames is None else "estimated")
 
 
@@ -184,7 +187,7 @@ def _first_frames(path: Path) -> _First:
     found = _First()
     last: int | None = None
     began = perf_counter()
-    with open_source(path) as container:
+    with open_source(path, timeout=_WAIT_SECONDS) as container:
         stream = video_stream(container, path)
         try:
             for frame in container.decode(stream):

@@ -35,6 +35,9 @@ class Timing:
     """Of the video that were looked at."""
     whole: bool
     """Whether these were all."""
+    steps: int
+    """From a frame to the one shown after it: what the next figures rest on. Frames that may still be
+    reordered are left out."""
     seconds: float | None
     """From the first to the last time; None: there are no times."""
     first: float | None
@@ -121,6 +124,7 @@ def _told(
         kind="unknown" if len(times) < 3 else "constant" if _even(times, steps, base) else "variable",
         packets=packets,
         whole=whole,
+        steps=len(steps),
         seconds=float((max(times) - min(times)) * base) if times else None,
         first=float(min(times) * base) if times else None,
         shortest=float(min(forward) * base) if forward else None,
