@@ -47,7 +47,7 @@ def test_text(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: py
         "pixels yuv420p10le: 10 bits, YUV 4:2:0",
         "matrix bt601 (guessed: untagged)",
         "times variable, 40.00 ms to 120.00 ms a frame; begin at 0; ticks of 1/1000 s; seen in all 5 packets",
-        "frames 5 (counted)",
+        "frames 5 (its packets, counted)",
         "fields progressive, by the flags of the first 5 frames",
         "compressed h264 at QP",
         "chapters 0:00 to 0:00.2 one 0:00.2 to 0:00.4 two",

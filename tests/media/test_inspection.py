@@ -74,6 +74,10 @@ def test_repeated_and_backward_times() -> None:
         shown = list(timing._presented(stamps, 0, whole=True))
         found = timing._told(shown, base, len(stamps), True, 0, False)
         assert (found.kind, found.duplicated, found.backwards) == ("variable", duplicated, backwards)
+    dropped = [0, 1, 2, 4, 5, 6]  # a step of 1.2 ticks, rounded, would look the same
+    assert timing._told(dropped, base, 6, True, 0, False).kind == "variable"
+    rounded = [round(index * 4.17) for index in range(200)]
+    assert timing._told(rounded, Fraction(1, 1000), 200, True, 0, False).kind == "constant"
     # What a decoder reorders is not backward; and the last ones are only known when all are there.
     assert list(timing._presented([0, 4, 2, 1, 3], 3, whole=True)) == [0, 1, 2, 3, 4]
     assert list(timing._presented([0, 4, 2, 1, 3], 3, whole=False)) == [0, 1]

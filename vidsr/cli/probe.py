@@ -206,7 +206,7 @@ def _times(seen: Inspection) -> str:
 
 
 def _frames(seen: Inspection) -> str:
-    text = count_in_words(seen.frames)
+    text = count_in_words(seen.frames).replace("(counted)", "(its packets, counted)")
     if seen.frames_stated not in (None, seen.frames.count):
         text += f"; the header states {seen.frames_stated}"
     return text
