@@ -75,6 +75,6 @@ def _trial(plan: Forecast) -> str:
     trial = plan.trial
     if trial.whole:
         count = "the one frame" if trial.frames == 1 else f"all {trial.frames} frames"
-        return f"{count}, made in {trial.seconds:.1f} s: the whole source"
+        return f"{count}, made in {trial.seconds:.1f} s: everything that is asked for"
     count = f"{trial.frames} frame{'' if trial.frames == 1 else 's'}"
     return f"a trial of {trial.seconds:.1f} s: {count} from {clock(trial.begins)} on"

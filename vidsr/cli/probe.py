@@ -85,32 +85,38 @@ def _told(report: SourceReport) -> str:
         ("picture", _picture(seen)),
         ("pixels", f"{info.source_format}: {pixels.bit_depth} bits, {_layout(seen)}{converted}"),
         ("colour", _color(info.color, subsampled=pixels.subsampled, family=pixels.family)),
-        ("times", _times(seen)),
-        (
-            "rate",
-            "not known" if info.frame_rate is None else f"{rate_in_words(info.frame_rate)} frames a second",
-        ),
-        ("duration", "not known" if info.duration is None else f"{duration(info.duration)} by the header"),
-        ("frames", _frames(seen)),
-        ("fields", _fields(seen)),
-        (
-            "compressed",
-            "not looked at: its frames take too long" if seen.compression is None else str(seen.compression),
-        ),
     ]
+    rows += [] if info.still and seen.frames.count == 1 else _moving(seen)
+    told = "not looked at: its frames take too long" if seen.compression is None else str(seen.compression)
+    rows.append(("compressed", told))
     if names := [name.lower().replace("_", " ") for name in seen.side_data if name not in _TOLD_ELSEWHERE]:
         rows.append(("with frames", ", ".join(names)))
     rows += _listed("chapters", [f"{clock(c.start)} to {clock(c.end)} {c.title}" for c in seen.chapters])
     rows += _listed("tags", [f"{key}: {_short(value)}" for key, value in seen.metadata.items()])
+    return "\n".join([clean(info.path), *labelled([*rows, *_by_default(report)])])
+
+
+def _moving(seen: Inspection) -> list[tuple[str, str]]:
+    """Return what a single picture does not have."""
+    rate, length = seen.info.frame_rate, seen.info.duration
+    return [
+        ("times", _times(seen)),
+        ("rate", "not known" if rate is None else f"{rate_in_words(rate)} frames a second"),
+        ("duration", "not known" if length is None else f"{duration(length)} by the header"),
+        ("frames", _frames(seen)),
+        ("fields", _fields(seen)),
+    ]
+
+
+def _by_default(report: SourceReport) -> list[tuple[str, str]]:
     if report.refusal is not None:
-        rows.append(("by default", f"vidsr upscale refuses it: {report.refusal}"))
-    else:
-        width, height = report.size_out or (0, 0)
-        rows.append(("by default", f"{report.output}, {width}x{height}: {report.container_reason}"))
-        rows += [("" if n else "changes", text) for n, text in enumerate(report.changes)] or [
-            ("changes", "nothing else is lost or changed")
-        ]
-    return "\n".join([clean(info.path), *labelled(rows)])
+        return [("by default", f"vidsr upscale refuses it: {report.refusal}")]
+    width, height = report.size_out or (0, 0)
+    changes = report.changes or ("nothing else is lost or changed",)
+    return [
+        ("by default", f"{report.output}, {width}x{height}: {report.container_reason}"),
+        *(("" if number else "changes", text) for number, text in enumerate(changes)),
+    ]
 
 
 def _stream(stream: StreamSeen, fate: StreamFate | None) -> str:

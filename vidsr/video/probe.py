@@ -58,8 +58,8 @@ def open_source(
     Args:
         path: The file, or a pattern.
         frame_rate: Of a sequence.
-        timeout: Seconds after which opening it, or looking for one packet in it, is given up with
-            FFmpeg's ExitError; None: never. Gigabytes of garbage hold no packet.
+        timeout: Seconds after which looking for one packet is given up with FFmpeg's ExitError, and twice
+            as many for opening it; None: never. Gigabytes of garbage hold no packet.
 
     Raises:
         ProbeError: It is missing, a folder, not readable, or no media file.
@@ -79,9 +79,10 @@ def open_source(
         raise ProbeError("this is a folder", path=path, hint=hint)
     elif path.stat().st_size == 0 and path.is_file():
         raise ProbeError("the file is empty", path=path)
+    waits = None if timeout is None else (2 * timeout, timeout)
     try:
         container = av.open(
-            name, format=file_format, options=options, metadata_errors="replace", timeout=timeout
+            name, format=file_format, options=options, metadata_errors="replace", timeout=waits
         )
     except (av.FFmpegError, OSError, ValueError) as error:
         raise translate(error, path, ProbeError, "cannot open this as video") from error
