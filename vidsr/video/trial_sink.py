@@ -74,7 +74,7 @@ class TrialSink(Sink):
         """Take everything out of the encoder."""
         if self._writer is not None:
             self._writer.flush()
-            self.sizes = [size for size, _ in self._writer.sizes]
+            self.sizes = list(self._writer.sizes)
 
     def _write_picture(self, out: OutputFrame) -> None:
         if self.sizes and not is_pattern(self._output):

@@ -63,7 +63,7 @@ class SegmentWriter:
     Attributes:
         path: The segment's file.
         pts: Time stamps handed in so far, in ticks of the settings' time base, relative to `origin`.
-        sizes: Bytes of each packet that came out so far, and whether it is a key frame.
+        sizes: Bytes of each packet that came out so far.
         reorder: Most places by which a packet precedes its turn in presentation order.
     """
 
@@ -81,7 +81,7 @@ class SegmentWriter:
             EncodeError: The encoder refuses the settings together.
         """
         self.pts: list[int] = []
-        self.sizes: list[tuple[int, bool]] = []
+        self.sizes: list[int] = []
         self.reorder = 0
         self.path, self._settings, self._origin = path, settings, origin
         self._in_a_file = into is None
@@ -166,7 +166,7 @@ class SegmentWriter:
             packets: Iterable[Any] = self._stream.encode(frame)
             for packet in packets:
                 self._decode_order.append(packet.pts)
-                self.sizes.append((packet.size, packet.is_keyframe))
+                self.sizes.append(packet.size)
                 self._mend_dts(packet)
                 packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
                 self._container.mux(packet)
