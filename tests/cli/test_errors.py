@@ -62,13 +62,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 def fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Fails:
     """Run ``vidsr upscale`` and check all that is the same for every failure; return the one line.
 
-    With --plan it is the same line, unless `planned` says that a plan cannot tell.
+    With --plan it is the same line.
     """
 
-    def check(arguments: list[object], *words: str, code: int, planned: bool = True) -> str:
-        if planned:
-            assert fail([*arguments, "--plan"], *words, code=code) == fail(arguments, *words, code=code)
-        return fail(arguments, *words, code=code)
+    def check(arguments: list[object], *words: str, code: int) -> str:
+        line = fail(arguments, *words, code=code)
+        assert fail([*arguments, "--plan"], *words, code=code) == line
+        return line
 
     def fail(arguments: list[object], *words: str, code: int) -> str:
         before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
