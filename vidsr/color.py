@@ -78,3 +78,57 @@ def upsampling_phases(scale: int, offset: float) -> list[float]:
     which is q plus the p-th number returned.
     """
     return [(phase + offset) / scale - offset for phase in range(scale)]
+
+
+PRIMARIES = {
+    1: "bt709",
+    4: "bt470m",
+    5: "bt470bg",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "film",
+    9: "bt2020",
+    10: "smpte428",
+    11: "smpte431 (DCI-P3)",
+    12: "smpte432 (Display P3)",
+    22: "ebu3213",
+}
+"""Names of H.273 ColourPrimaries, as FFmpeg calls them; 2 means untagged."""
+
+TRANSFERS = {
+    1: "bt709",
+    4: "gamma 2.2",
+    5: "gamma 2.8",
+    6: "smpte170m",
+    7: "smpte240m",
+    8: "linear",
+    9: "log 100:1",
+    10: "log 316:1",
+    11: "iec61966-2-4 (xvYCC)",
+    12: "bt1361",
+    13: "iec61966-2-1 (sRGB)",
+    14: "bt2020 10 bit",
+    15: "bt2020 12 bit",
+    16: "smpte2084 (PQ)",
+    17: "smpte428",
+    18: "arib-std-b67 (HLG)",
+}
+"""Names of H.273 TransferCharacteristics; 2 means untagged."""
+
+MATRIX_NAMES = {
+    0: "rgb",
+    1: "bt709",
+    4: "fcc",
+    5: "bt470bg (bt601)",
+    6: "smpte170m (bt601)",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020nc",
+    10: "bt2020c",
+}
+"""Names of H.273 MatrixCoefficients; 2 means untagged."""
+
+
+def tag_name(names: dict[int, str], code: int) -> str:
+    """Return an H.273 code's name, "untagged", or the code where it has none here."""
+    return "untagged" if code == 2 else names.get(code, f"code {code}")

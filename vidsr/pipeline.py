@@ -27,7 +27,7 @@ from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink, VideoSink
 from vidsr.video.writer import OutputFrame
 
-__all__ = ["Progress", "run"]
+__all__ = ["Progress", "flow", "open_upscaler", "run"]
 
 _QUEUE_BYTES = 192 << 20  # of frames waiting between two stages
 _QUEUE_FRAMES = 8
@@ -62,7 +62,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     plan = make_plan(job)
     with ExitStack() as stack:
         sink = stack.enter_context(_open_sink(job, plan))
-        upscaler = stack.enter_context(_open_upscaler(job, plan))
+        upscaler = stack.enter_context(open_upscaler(job, plan))
         rest = _rest(job, sink)
         reader = Reader(plan.info, rest, after=sink.resume_after, deinterlace=plan.deinterlace)
         total = plan.expected_frames
@@ -72,7 +72,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
 
         told(0)
         working = perf_counter()
-        made, stages = _flow(reader, upscaler, sink, told)
+        made, stages = flow(reader, upscaler, sink, told)
         seconds = perf_counter() - working
         told(made, "joining")
         joining = perf_counter()
@@ -107,10 +107,26 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     )
 
 
-def _flow(
-    reader: Reader, upscaler: Upscaler, sink: Sink, done: Callable[[int], None]
+def flow(
+    reader: Reader,
+    upscaler: Upscaler,
+    sink: Sink,
+    done: Callable[[int], None],
+    *,
+    enough: Callable[[], bool] = lambda: False,
 ) -> tuple[int, list[StageTimes]]:
-    """Move every frame through the stages; return how many, and where the time went."""
+    """Move frames through the stages: all of them, or until there are `enough`.
+
+    Args:
+        reader: Where frames come from.
+        upscaler: What enlarges them.
+        sink: Where they go.
+        done: Called with the number of frames after each.
+        enough: Asked after each frame; what is then on its way is dropped.
+
+    Returns:
+        How many frames the sink got, and where the time went.
+    """
     made = 0
     began = perf_counter()
     encoding = 0.0
@@ -135,6 +151,8 @@ def _flow(
             del out  # frames can be large: none is kept while the next is awaited
             made += 1
             done(made)
+            if enough():
+                break
         wall = perf_counter() - began
     inference = results.worked_s - frames.starved_s
     return made, [
@@ -202,7 +220,8 @@ def _open_sink(job: Job, plan: Plan) -> Sink:
     )
 
 
-def _open_upscaler(job: Job, plan: Plan) -> Upscaler:
+def open_upscaler(job: Job, plan: Plan) -> Upscaler:
+    """Deploy a plan's model for its source and open the backend."""
     info = plan.info
     frame_format = FrameFormat(
         info.pixel_format,

@@ -54,8 +54,12 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def make_plan(job: Job) -> Plan:
+def make_plan(job: Job, *, check_output: bool = True) -> Plan:
     """Look at the source, the model, the backend and the output; decide, or refuse.
+
+    Args:
+        job: What to do.
+        check_output: Whether to refuse an output that could not be written now.
 
     Raises:
         SourceError: The source cannot be used.
@@ -94,7 +98,8 @@ def make_plan(job: Job) -> Plan:
         carry = None if pictures else plan_streams(info, name, drop=job.drop)
         threads = job.encoder_threads or usable_cores()
         settings = plan_encoder(job, info, target, coding, threads=threads, pictures=pictures is not None)
-        _check_output(job, name)
+        if check_output:
+            _check_output(job, name)
     _ = model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,

@@ -69,19 +69,27 @@ def from_mapping(cls: type[R], data: Mapping[str, Any], where: str = "") -> R:
     return cls(**values)
 
 
-def to_mapping(record: object) -> dict[str, Any]:
-    """Return the record as plain dicts, lists, strings and numbers, without its None fields."""
+def to_mapping(record: object, *, keep_none: bool = False) -> dict[str, Any]:
+    """Return the record as plain dicts, lists, strings and numbers.
+
+    Args:
+        record: A dataclass.
+        keep_none: Whether fields that are None stay, for JSON with the same keys always; TOML has no None.
+    """
     pairs = ((f.name, getattr(record, f.name)) for f in dataclasses.fields(record))  # type: ignore[arg-type]
-    return {name: _plain(value) for name, value in pairs if value is not None}
+    return {name: _plain(value, keep_none) for name, value in pairs if keep_none or value is not None}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, keep_none: bool) -> Any:
     if dataclasses.is_dataclass(value):
-        return to_mapping(value)
+        return to_mapping(value, keep_none=keep_none)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items() if item is not None}
+        pairs = ((str(key), item) for key, item in value.items() if keep_none or item is not None)
+        return {key: _plain(item, keep_none) for key, item in pairs}
     if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
+        return [_plain(item, keep_none) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(_plain(item, keep_none) for item in value)
     if isinstance(value, Fraction) and value.denominator == 1:
         return value.numerator
     return str(value) if isinstance(value, Path | Fraction) else value

@@ -60,9 +60,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Sources:
 
 @pytest.fixture
 def fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Fails:
-    """Run ``vidsr upscale`` and check all that is the same for every failure; return the one line."""
+    """Run ``vidsr upscale`` and check all that is the same for every failure; return the one line.
+
+    With --plan it is the same line.
+    """
 
     def check(arguments: list[object], *words: str, code: int) -> str:
+        line = fail(arguments, *words, code=code)
+        assert fail([*arguments, "--plan"], *words, code=code) == line
+        return line
+
+    def fail(arguments: list[object], *words: str, code: int) -> str:
         before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
         assert _run(["upscale", *map(str, arguments), "--backend", "nearest", "--no-progress"]) == code
         out, err = capfd.readouterr()

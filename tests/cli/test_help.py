@@ -39,7 +39,9 @@ def test_the_package_alone_loads_nothing_heavy() -> None:
     assert names & (HEAVY | {"typer", "click", "rich", "tqdm"}) == set()
 
 
-@pytest.mark.parametrize("arguments", ["--help", "-h", "upscale --help", "models --help", "--version"])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "-h", "upscale --help", "probe --help", "models --help", "--version"]
+)
 def test_help_loads_nothing_heavy(arguments: str) -> None:
     names = loaded(_MAIN, arguments.split())
     assert "typer" in names
@@ -70,6 +72,7 @@ def test_everything_has_its_help() -> None:
     found = commands()
     assert {
         "upscale",
+        "probe",
         "models list",
         "models show",
         "models import",

@@ -118,7 +118,7 @@ class Stages:
     def flow(self) -> tuple[int, list[StageTimes], list[int]]:
         told: list[int] = []
         try:
-            made, times = pipeline._flow(self, self, self, told.append)  # type: ignore[arg-type]
+            made, times = pipeline.flow(self, self, self, told.append)  # type: ignore[arg-type]
         finally:
             self.pool.shutdown()
         return made, times, told

@@ -146,6 +146,14 @@ def upscale(
             help="packets: check count and times of all frames; full: decode all.", rich_help_panel=_RUN
         ),
     ] = _DEFAULTS["verify"],
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Try two seconds, tell what would be done and how long it takes; write nothing.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
     no_progress: Annotated[
         bool, typer.Option("--no-progress", help="No progress bar.", rich_help_panel=_RUN)
     ] = False,
@@ -186,6 +194,9 @@ def upscale(
         discard=discard,
         verify=_one_of("--verify", verify, "packets", "full"),
     )
+    if plan:
+        _print_plan(job, as_json=as_json)
+        return
     from vidsr.pipeline import run
 
     with _Bar(hidden=no_progress) as bar:
@@ -196,6 +207,18 @@ def upscale(
         typer.echo(json.dumps(records.to_mapping(report), indent=1))
     else:
         typer.echo(_told(report))
+
+
+def _print_plan(job: Job, *, as_json: bool) -> None:
+    """Print what a job would do; in JSON with the keys of `vidsr.forecast.Forecast`, all of them always."""
+    from vidsr import records
+    from vidsr.cli.plan import told
+    from vidsr.forecast import foresee
+
+    forecast = foresee(job)
+    typer.echo(
+        json.dumps(records.to_mapping(forecast, keep_none=True), indent=1) if as_json else told(forecast)
+    )
 
 
 class _Bar:

@@ -26,6 +26,7 @@ __all__ = ["Compression", "measure_compression"]
 
 _PLACES = 3  # where the source is looked at, spread evenly
 _FRAMES = 12  # at each of them
+_MOST_FPS = 480  # Matroska states 1000 where it knows no better
 _LOWEST = 10  # coefficients of a JPEG, in zigzag order
 # AVVideoEncParams of FFmpeg 4.4 and later, and its blocks: libavutil/video_enc_params.h
 _HEADER = np.dtype(
@@ -67,14 +68,18 @@ _LOSSLESS = frozenset(
 _INTERMEDIATE = {"prores": 12.0, "dnxhd": 12.0, "cfhd": 12.0}  # made to look like the original
 
 
-def measure_compression(path: Path) -> Compression:
+def measure_compression(path: Path, *, timeout: float | None = None) -> Compression:
     """Look at some frames from the beginning, the middle and the later part of a video.
+
+    Args:
+        path: The video.
+        timeout: As for `open_source`.
 
     Raises:
         ProbeError: The file cannot be opened.
         UnsupportedFormatError: It has no video that can be decoded.
     """
-    with open_source(path) as container:
+    with open_source(path, timeout=timeout) as container:
         stream = video_stream(container, path)
         context = stream.codec_context
         codec: str = context.codec.canonical_name
@@ -142,7 +147,7 @@ def _bits_per_pixel(container: Any, stream: Any) -> float | None:
     if not rate:
         others = (other for other in container.streams if other.index != stream.index)
         rate = (container.bit_rate or 0) - sum(getattr(other, "bit_rate", 0) or 0 for other in others)
-    if not (rate > 0 and frames and context.width and context.height):
+    if not (rate > 0 and frames and frames <= _MOST_FPS and context.width and context.height):
         return None
     return float(rate / frames / (context.width * context.height))
 

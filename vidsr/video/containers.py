@@ -14,7 +14,7 @@ from vidsr.errors import OptionsError
 from vidsr.frame import OtherStream, VideoInfo
 from vidsr.video.tags import lost_tags
 
-__all__ = ["CONTAINERS", "CarryPlan", "Container", "default_suffix", "plan_streams"]
+__all__ = ["CONTAINERS", "CarryPlan", "Container", "default_suffix", "not_in_mp4", "plan_streams"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,18 @@ class CarryPlan:
 
 def default_suffix(info: VideoInfo, *, drop: Collection[int] = ()) -> str:
     """Return .mp4 when it holds every stream of the source as it is, otherwise .mkv."""
+    return ".mp4" if not_in_mp4(info, drop=drop) is None else ".mkv"
+
+
+def not_in_mp4(info: VideoInfo, *, drop: Collection[int] = ()) -> OtherStream | None:
+    """Return the first of the source's streams that .mp4 does not hold as it is; None: there is none."""
     for other in info.others:
         if other.index in drop:
             continue
         plain = other.kind in ("audio", "video") or other.codec == "mov_text"
         if other.kind != "data" and not (plain and _holds(_MP4, other)):
-            return ".mkv"
-    return ".mp4"
+            return other
+    return None
 
 
 def plan_streams(info: VideoInfo, output: Path, *, drop: Collection[int] = ()) -> CarryPlan:

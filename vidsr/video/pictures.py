@@ -18,7 +18,7 @@ from vidsr.video.sinks import Sink
 from vidsr.video.work import WorkFolder
 from vidsr.video.writer import OutputFrame
 
-__all__ = ["PictureSink"]
+__all__ = ["PictureSink", "encoded_picture", "more_than_one"]
 
 
 class PictureSink(Sink):
@@ -63,15 +63,11 @@ class PictureSink(Sink):
         """
         if self._folder.parts and not is_pattern(self._output):
             self._folder.remove()  # what the hint advises is another job
-            raise OptionsError(
-                "the source has more than one frame",
-                path=self._output,
-                hint="name the output with a number, such as out_%04d.png, or give --frames 1",
-            )
+            raise more_than_one(self._output)
         path = self._folder.segment_path(self._output.suffix)
         partial = path.with_name(path.name + ".partial")
         try:
-            partial.write_bytes(_encoded(out.frame, self._settings))
+            partial.write_bytes(encoded_picture(out.frame, self._settings))
             partial.replace(path)
         except (av.FFmpegError, OSError, ValueError) as error:
             partial.unlink(missing_ok=True)
@@ -114,7 +110,22 @@ class PictureSink(Sink):
             raise VerificationError(f"this picture has {got} pixels instead of {self._size}", path=path)
 
 
-def _encoded(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
+def more_than_one(output: Path) -> OptionsError:
+    """Return the refusal to write several frames under one name."""
+    return OptionsError(
+        "the source has more than one frame",
+        path=output,
+        hint="name the output with a number, such as out_%04d.png, or give --frames 1",
+    )
+
+
+def encoded_picture(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
+    """Return a frame as a picture file's bytes.
+
+    Raises:
+        OptionsError: The encoder does not know an option.
+        ValueError, av.FFmpegError: It refuses the frame or the settings.
+    """
     context: Any = av.CodecContext.create(settings.codec, "w")
     context.width, context.height = settings.width, settings.height
     context.pix_fmt = settings.pixel_format

@@ -42,14 +42,24 @@ def translate(
     """Return a `kind` that says in one line what FFmpeg's error means."""
     text = getattr(error, "strerror", None) or str(error)
     hint = None
+    if isinstance(error, av.error.ExitError):
+        text = "nothing came for too long"
     if isinstance(error, av.InvalidDataError):
         hint = "the file is damaged, incomplete or no media file"
     return kind(f"{what} ({text})", path=path, hint=hint)
 
 
 @contextmanager
-def open_source(path: Path, *, frame_rate: Fraction | None = None) -> Iterator[av.container.InputContainer]:
+def open_source(
+    path: Path, *, frame_rate: Fraction | None = None, timeout: float | None = None
+) -> Iterator[av.container.InputContainer]:
     """Open a media file, or a numbered sequence of pictures at `frame_rate` (25 by default).
+
+    Args:
+        path: The file, or a pattern.
+        frame_rate: Of a sequence.
+        timeout: Seconds after which looking for one packet is given up with FFmpeg's ExitError, and twice
+            as many for opening it; None: never. Gigabytes of garbage hold no packet.
 
     Raises:
         ProbeError: It is missing, a folder, not readable, or no media file.
@@ -69,8 +79,11 @@ def open_source(path: Path, *, frame_rate: Fraction | None = None) -> Iterator[a
         raise ProbeError("this is a folder", path=path, hint=hint)
     elif path.stat().st_size == 0 and path.is_file():
         raise ProbeError("the file is empty", path=path)
+    waits = None if timeout is None else (2 * timeout, timeout)
     try:
-        container = av.open(name, format=file_format, options=options, metadata_errors="replace")
+        container = av.open(
+            name, format=file_format, options=options, metadata_errors="replace", timeout=waits
+        )
     except (av.FFmpegError, OSError, ValueError) as error:
         raise translate(error, path, ProbeError, "cannot open this as video") from error
     with container:
@@ -97,7 +110,7 @@ def video_stream(container: av.container.InputContainer, path: Path) -> Any:
     return stream
 
 
-def probe(path: Path, *, frame_rate: Fraction | None = None) -> VideoInfo:
+def probe(path: Path, *, frame_rate: Fraction | None = None, timeout: float | None = None) -> VideoInfo:
     """Return what `path` holds; decodes its first frame, whose word counts where the header differs.
 
     Raises:
@@ -105,7 +118,7 @@ def probe(path: Path, *, frame_rate: Fraction | None = None) -> VideoInfo:
         UnsupportedFormatError: It has no video that can be decoded.
         DecodeError: No frame comes out of it.
     """
-    with open_source(path, frame_rate=frame_rate) as container:
+    with open_source(path, frame_rate=frame_rate, timeout=timeout) as container:
         stream = video_stream(container, path)
         try:
             frame = next(container.decode(stream), None)

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +16,7 @@ from vidsr.errors import OptionsError, OutputError
 from vidsr.locks import lock_folder
 from vidsr.video.muxer import Part
 
-__all__ = ["WorkFolder", "source_identity"]
+__all__ = ["Unfinished", "WorkFolder", "find_unfinished", "source_identity"]
 
 _SAMPLE_BYTES = 1 << 16
 
@@ -36,6 +37,35 @@ def source_identity(path: Path) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What an interrupted job left beside its output."""
+
+    path: Path
+    """The folder."""
+    frames: int
+    """In finished segments that the job would go on from; 0 where they would be forgotten."""
+
+
+def find_unfinished(output: Path, plan: Mapping[str, Any], *, discard: bool) -> Unfinished | None:
+    """Return the work that a job would continue (or, with `discard`, forget); touches nothing.
+
+    Raises:
+        OptionsError, OutputError: As `WorkFolder`.
+    """
+    path = _folder_of(output)
+    if not path.is_dir():
+        return None
+    if (path / "lock").exists():
+        _lock(path, output).close()
+    if not (path / "plan.json").exists():
+        return None
+    if discard:
+        return Unfinished(path, 0)
+    parts = _left_over(path, json.loads(json.dumps(plan)))
+    return Unfinished(path, sum(len(part.pts) for part in parts))
+
+
 class WorkFolder:
     """``<output>.vidsr/``: the plan, finished segments with their records, and the joined file.
 
@@ -51,13 +81,13 @@ class WorkFolder:
             OptionsError: It holds unfinished work of another plan, or another process works in it.
             OutputError: It cannot be made or read.
         """
-        self.path = output.with_name(output.name + ".vidsr")
+        self.path = _folder_of(output)
         self.parts: list[Part] = []
         try:
             self.path.mkdir(exist_ok=True)
-            self._lock: IO[bytes] | None = self._acquire()
         except OSError as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=output.parent) from error
+        self._lock: IO[bytes] | None = _lock(self.path, output)
         try:
             self._take_up(json.loads(json.dumps(plan)), discard=discard)
         except BaseException:
@@ -103,33 +133,10 @@ class WorkFolder:
         self.parts = []
         self.release()
 
-    def _acquire(self) -> IO[bytes]:
-        try:
-            return lock_folder(self.path)
-        except BlockingIOError as error:
-            raise OptionsError(
-                "another vidsr is working on this output", path=self.path, hint="wait for it, or stop it"
-            ) from error
-
     def _take_up(self, plan: dict[str, Any], *, discard: bool) -> None:
         file = self.path / "plan.json"
         if file.exists() and not discard:
-            try:
-                earlier = json.loads(file.read_text(encoding="utf-8"))
-                differences = _differences(earlier, plan)
-                if differences:
-                    raise OptionsError(
-                        f"unfinished work of another job ({differences})",
-                        path=self.path,
-                        hint="repeat that job's command to finish it, or add --discard to start anew",
-                    )
-                self.parts = self._finished()
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise OutputError(
-                    f"this unfinished work cannot be read ({error})",
-                    path=self.path,
-                    hint="add --discard to start anew",
-                ) from error
+            self.parts = _left_over(self.path, plan)
         kept = {"plan.json", "lock"}
         kept |= {name for part in self.parts for name in (part.path.name, part.path.stem + ".json")}
         for stray in self.path.iterdir():
@@ -138,16 +145,52 @@ class WorkFolder:
                     stray.unlink()
         _write_atomically(file, json.dumps(plan, indent=1, sort_keys=True))
 
-    def _finished(self) -> list[Part]:
-        """Return the segments that are whole, up to the first gap."""
-        parts: list[Part] = []
-        while (record := self.path / f"{len(parts):06d}.json").exists():
-            entry = json.loads(record.read_text(encoding="utf-8"))
-            path = self.path / entry["file"]
-            if not path.exists() or path.stat().st_size != entry["bytes"]:
-                break
-            parts.append(Part(path, entry["start"], tuple(entry["pts"]), entry["reorder"]))
-        return parts
+
+def _folder_of(output: Path) -> Path:
+    return output.with_name(output.name + ".vidsr")
+
+
+def _lock(folder: Path, output: Path) -> IO[bytes]:
+    try:
+        return lock_folder(folder)
+    except BlockingIOError as error:
+        raise OptionsError(
+            "another vidsr is working on this output", path=folder, hint="wait for it, or stop it"
+        ) from error
+    except OSError as error:
+        raise OutputError(f"cannot write here ({error.strerror})", path=output.parent) from error
+
+
+def _left_over(folder: Path, plan: Mapping[str, Any]) -> list[Part]:
+    """Return the finished segments of an interrupted job, which must have had the same plan."""
+    try:
+        earlier = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        differences = _differences(earlier, plan)
+        if differences:
+            raise OptionsError(
+                f"unfinished work of another job ({differences})",
+                path=folder,
+                hint="repeat that job's command to finish it, or add --discard to start anew",
+            )
+        return _finished(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutputError(
+            f"this unfinished work cannot be read ({error})",
+            path=folder,
+            hint="add --discard to start anew",
+        ) from error
+
+
+def _finished(folder: Path) -> list[Part]:
+    """Return the segments that are whole, up to the first gap."""
+    parts: list[Part] = []
+    while (record := folder / f"{len(parts):06d}.json").exists():
+        entry = json.loads(record.read_text(encoding="utf-8"))
+        path = folder / entry["file"]
+        if not path.exists() or path.stat().st_size != entry["bytes"]:
+            break
+        parts.append(Part(path, entry["start"], tuple(entry["pts"]), entry["reorder"]))
+    return parts
 
 
 def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str:

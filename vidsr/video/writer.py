@@ -63,30 +63,34 @@ class SegmentWriter:
     Attributes:
         path: The segment's file.
         pts: Time stamps handed in so far, in ticks of the settings' time base, relative to `origin`.
+        sizes: Bytes of each packet that came out so far.
         reorder: Most places by which a packet precedes its turn in presentation order.
     """
 
-    def __init__(self, path: Path, settings: EncoderSettings, origin: int) -> None:
+    def __init__(self, path: Path, settings: EncoderSettings, origin: int, *, into: Any = None) -> None:
         """Open encoder and file.
 
         Args:
             path: The segment's file; must not be a final name.
             settings: The encoder.
             origin: Subtracted from every pts, so that the segment begins at zero.
+            into: An object whose ``write`` takes the bytes instead of a file; `path` is then but a name.
 
         Raises:
             OptionsError: The encoder does not know an option, or refuses its value.
             EncodeError: The encoder refuses the settings together.
         """
         self.pts: list[int] = []
+        self.sizes: list[int] = []
         self.reorder = 0
         self.path, self._settings, self._origin = path, settings, origin
+        self._in_a_file = into is None
         self._decode_order: list[int] = []
         self._durations: dict[int, int] = {}
         try:
             form = path.suffix.removeprefix(".")
             self._container: Any = av.open(
-                str(path), "w", format=form, container_options={} if form == "nut" else _FRAGMENTED
+                into or str(path), "w", format=form, container_options={} if form == "nut" else _FRAGMENTED
             )
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=path) from error
@@ -120,13 +124,21 @@ class SegmentWriter:
         self._durations[pts] = out.duration
         self._encode(frame)
 
+    def flush(self) -> None:
+        """Take everything out of the encoder; it takes no more frames.
+
+        Raises:
+            EncodeError: The encoder or the disk refused.
+        """
+        self._encode(None)
+
     def finish(self) -> None:
         """Flush the encoder, close the file and check that every frame came out.
 
         Raises:
             EncodeError: The encoder or the disk refused, or frames are missing.
         """
-        self._encode(None)
+        self.flush()
         container, self._container = self._container, None
         try:
             container.close()
@@ -154,6 +166,7 @@ class SegmentWriter:
             packets: Iterable[Any] = self._stream.encode(frame)
             for packet in packets:
                 self._decode_order.append(packet.pts)
+                self.sizes.append(packet.size)
                 self._mend_dts(packet)
                 packet.duration = self._durations.pop(packet.pts, 0) or packet.duration
                 self._container.mux(packet)
@@ -180,7 +193,8 @@ class SegmentWriter:
             return
         with suppress(av.FFmpegError, OSError, ValueError):
             container.close()
-        self.path.unlink(missing_ok=True)
+        if self._in_a_file:
+            self.path.unlink(missing_ok=True)
 
 
 def _open_encoder(container: Any, settings: EncoderSettings) -> Any:

@@ -1,0 +1,93 @@
+"""Where the frames of a trial go: through the encoder of the real result, and no further."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+
+from vidsr.errors import EncodeError
+from vidsr.frame import VideoInfo
+from vidsr.video.encoders import EncoderSettings
+from vidsr.video.pictures import encoded_picture, more_than_one
+from vidsr.video.probe import is_pattern
+from vidsr.video.sinks import Sink
+from vidsr.video.writer import OutputFrame, SegmentWriter, segment_suffix
+
+__all__ = ["TrialSink"]
+
+
+class TrialSink(Sink):
+    """Encodes frames as `VideoSink` and `PictureSink` do, counts the bytes and drops them.
+
+    Attributes:
+        sizes: Bytes of each coded frame, in the order of coding; complete after `finish`.
+    """
+
+    def __init__(
+        self,
+        info: VideoInfo,
+        output: Path,
+        *,
+        settings: EncoderSettings,
+        size: tuple[int, int],
+        pictures: bool,
+    ) -> None:
+        """Prepare to encode.
+
+        Args:
+            info: The source.
+            output: What the result would be called.
+            settings: The encoder.
+            size: Width and height of the upscaled picture, without padding.
+            pictures: Whether still pictures are written instead of video.
+        """
+        self.sizes: list[int] = []
+        self.frames_done, self.resume_after = 0, None
+        self._info, self._output, self._settings = info, output, settings
+        self._size, self._pictures = size, pictures
+        self._unit = int(info.time_base / settings.time_base)
+        self._writer: SegmentWriter | None = None
+
+    def __exit__(self, *error: object) -> None:
+        """Close the encoder."""
+        if self._writer is not None:
+            self._writer.discard()
+
+    def allocate(self) -> OutputFrame:
+        """Return a frame to fill."""
+        coded = self._size if self._pictures else (self._settings.width, self._settings.height)
+        return OutputFrame.allocate(self._info.pixel_format, self._size, coded)
+
+    def write(self, out: OutputFrame) -> None:
+        """Encode a frame."""
+        if self._pictures:
+            self._write_picture(out)
+            return
+        out.pts, out.duration = out.pts * self._unit, out.duration * self._unit
+        if self._writer is None:
+            path = Path(f"trial{segment_suffix(self._settings.codec)}")
+            self._writer = SegmentWriter(path, self._settings, out.pts, into=_Nowhere())
+        self._writer.write(out)
+
+    def finish(self) -> None:
+        """Take everything out of the encoder."""
+        if self._writer is not None:
+            self._writer.flush()
+            self.sizes = list(self._writer.sizes)
+
+    def _write_picture(self, out: OutputFrame) -> None:
+        if self.sizes and not is_pattern(self._output):
+            raise more_than_one(self._output)
+        try:
+            self.sizes.append(len(encoded_picture(out.frame, self._settings)))
+        except (av.FFmpegError, OSError, ValueError) as error:
+            detail = getattr(error, "strerror", None) or str(error)
+            raise EncodeError(f"writing a picture failed ({detail})", path=self._output) from error
+
+
+class _Nowhere:
+    """A file that takes everything and keeps nothing; it cannot be searched."""
+
+    def write(self, data: bytes) -> int:
+        return len(data)
