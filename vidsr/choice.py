@@ -15,7 +15,17 @@ from vidsr.models.lookup import Model, find_model, named_model, scales_of
 from vidsr.models.resize import LANCZOS
 from vidsr.video.compression import Compression
 
-__all__ = ["AUTO_NETWORK", "FINE_QP", "HARD_QP", "MANY_BITS", "Choice", "choose_model", "kind_for", "way_to"]
+__all__ = [
+    "AUTO_NETWORK",
+    "FINE_QP",
+    "HARD_QP",
+    "MANY_BITS",
+    "Choice",
+    "automatic_model",
+    "choose_model",
+    "kind_for",
+    "way_to",
+]
 
 AUTO_NETWORK = "ecbsr"
 """The network of the model `AUTO`: the one that keeps up with video on a CPU."""
@@ -63,7 +73,8 @@ def choose_model(
     the larger, for less is lost on the way down than on the way up.
 
     `AUTO` is the default of `AUTO_NETWORK`, or what there is of it for compressed video where the source
-    is such; see `kind_for`.
+    is such; see `kind_for`. The kind comes before the scale: on compressed sources the 2x network for them,
+    and Lanczos from there to 3x or 4x, is ahead of those for clean sources at 3x or 4x (docs/performance.md).
 
     Args:
         name: As for `find_model`, or `AUTO`.
@@ -85,15 +96,17 @@ def choose_model(
     if model is not None:
         reason = "as it was named"
     else:
-        scales = scales_of(name, folders)
+        kind, why = kind_for(compression) if wanted == AUTO else ("clean", "")
+        scales = scales_of(name, folders) if wanted != AUTO else _automatic_scales(kind, folders)
         if source != target:
             scales = [s for s in scales if s > 1] or scales  # those of 1x only restore
         scale = _nearest(scales, source, target)
-        kind, why = kind_for(compression) if wanted == AUTO else ("clean", "")
         model = find_model(name, scale, folders, kind=kind)
-        reason = _reason(name, model, scales, label, equal=_equal(model, source, target))
+        special = wanted == AUTO and model.spec.kind == "video"
+        called = f"'{name}' for compressed video" if special else f"'{name}'"
+        reason = _reason(called, model, scales, label, equal=_equal(model, source, target))
         if why:
-            lacks = "" if model.spec.kind == kind else f", but there is no {kind} model at {scale}x"
+            lacks = "" if model.spec.kind == kind else f", but there is no {kind} model"
             reason = f"{why}{lacks}; {reason}"
     if source == target and (model.spec.input, model.spec.scale) != ("low", 1):
         raise OptionsError(
@@ -101,6 +114,20 @@ def choose_model(
             hint="ask for a larger --scale or --size",
         )
     return Choice(model, reason, way_to(model, source, target, label))
+
+
+def automatic_model(kind: Literal["clean", "video"], scale: int) -> Model:
+    """Return what `AUTO` takes of the installed models for a kind of source, to enlarge it `scale` times.
+
+    Raises:
+        UnknownModelError: There is none.
+    """
+    nearest = _nearest(_automatic_scales(kind, None), (1, 1), (scale, scale))
+    return find_model(AUTO_NETWORK, nearest, kind=kind)
+
+
+def _automatic_scales(kind: Literal["clean", "video"], folders: list[Path] | None) -> list[int]:
+    return scales_of(AUTO_NETWORK, folders, kind=kind) or scales_of(AUTO_NETWORK, folders)
 
 
 def kind_for(compression: Compression | None) -> tuple[Literal["clean", "video"], str]:
@@ -123,15 +150,15 @@ def kind_for(compression: Compression | None) -> tuple[Literal["clean", "video"]
     return "video", told
 
 
-def _reason(name: str, model: Model, scales: Sequence[int], label: str, *, equal: bool) -> str:
+def _reason(called: str, model: Model, scales: Sequence[int], label: str, *, equal: bool) -> str:
     if model.spec.input == "target":
-        return f"'{name}' works at any size"
+        return f"{called} works at any size"
     if equal:
-        return f"what '{name}' means at {model.spec.scale}x"
+        return f"what {called} means at {model.spec.scale}x"
     if len(scales) == 1:
-        return f"'{name}' is there at {model.spec.scale}x only"
+        return f"{called} is there at {model.spec.scale}x only"
     there = ", ".join(f"{s}x" for s in scales)
-    return f"of '{name}' at {there}, {model.spec.scale}x is the nearest to {label}"
+    return f"of {called} at {there}, {model.spec.scale}x is the nearest to {label}"
 
 
 def _nearest(scales: Sequence[int], source: _Size, target: _Size) -> int:

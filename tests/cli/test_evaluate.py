@@ -114,7 +114,7 @@ WRONG = [
     (["--frames", "0"], "--frames must be 1 or more"),
     (["--precision", "f8"], "--precision takes"),
     (["--tile", "big"], "--tile takes"),
-    (["--scale", "3"], "no model 'ecbsr' at scale 3"),
+    (["--scale", "5"], "no model 'ecbsr' at scale 5"),
     (["--report", "missing/report.html"], "there is no such folder"),
 ]
 

@@ -180,6 +180,14 @@ def test_auto_looks_at_the_source(
     assert said in choice.reason
     # A bare network never looks, and where there is no such variant it is said.
     assert choose("ecbsr", 2).model.spec.id == "2x-ecbsr-m1c4"
+    # The kind comes before the scale.
     other = choose("auto", 3)
-    assert other.model.spec.id == "3x-ecbsr-m1c4"
-    assert ("no video model at 3x" in other.reason) == (model.endswith("video"))
+    if model.endswith("video"):
+        assert (other.model.spec.id, other.way) == (model, "2x network, then up to 3x (Lanczos)")
+        assert "'ecbsr' for compressed video is there at 2x only" in other.reason
+    else:
+        assert (other.model.spec.id, other.way) == ("3x-ecbsr-m1c4", "3x network")
+    (tmp_path / "2x-ecbsr-m1c4-video.toml").unlink()
+    lacking = choose("auto", 3)
+    assert lacking.model.spec.id == "3x-ecbsr-m1c4"
+    assert ("but there is no video model" in lacking.reason) == model.endswith("video")

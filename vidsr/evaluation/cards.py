@@ -2,7 +2,7 @@
 
 A folder of pictures makes the table ``quality.<folder>``; a clip makes one table for each quality,
 ``quality."video/<clip>/crf23"`` for x264, ``.../x265-veryfast-crf23`` for another encoder or preset, and
-``.../uncompressed``. For networks of any scale the scale stands behind the name: ``set5@2x``.
+``.../uncompressed``. Where it is not the network's own, the scale stands behind the name: ``set5@3x``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def note_quality(
         clips: Scores of clips.
         coding: How the clips were coded, and how many times all was shrunk.
     """
-    scale = f"@{coding.scale}x" if model.spec.input == "target" else ""
+    own = (model.spec.input, model.spec.scale) == ("low", coding.scale)
+    scale = "" if own else f"@{coding.scale}x"
     quality = dict(model.spec.quality)
     for folder, mean in pictures.items():
         quality[f"{folder.lower()}{scale}"] = picture_figures(mean, name)

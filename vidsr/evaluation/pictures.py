@@ -4,7 +4,7 @@ A picture is shrunk by `vidsr.evaluation.bicubic`, enlarged by each model, and c
 without a border of `scale` pixels. Two inputs are told apart, because they differ by 0.1 dB:
 
 * float: unrounded luma in, unrounded luma out, as published (for RGB networks uint8 RGB in and out, for those
-  that work at the target's size the same as planes);
+  that work at the target's size or at another scale the same as planes);
 * planes: rounded luma in and out, through the very graph that video goes through.
 """
 
@@ -98,7 +98,7 @@ def evaluate_pictures(
                 made[name] = planes[name] = _rgb(model, low, scale, backend, options)
                 continue
             made[name] = planes[name] = _planes_luma(model, low, scale, backend, options)
-            if model.spec.input == "low":
+            if (model.spec.input, model.spec.scale) == ("low", scale):
                 made[name] = _float_luma(model, low, run_float)
         watcher(path.stem, wanted, {BICUBIC: plain, **planes})
         scores.append(PictureScore(path.stem, _all(made, wanted, scale), _all(planes, wanted, scale)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from vidsr.choice import AUTO_NETWORK
+from vidsr.choice import automatic_model
 from vidsr.errors import OptionsError, SourceError
 from vidsr.job import AUTO
 from vidsr.models.lookup import Model, find_model, named_model, scales_of
@@ -83,7 +83,7 @@ def name_models(names: Sequence[str], scale: int) -> tuple[dict[str, Model], dic
     for name in names:
         if name == AUTO:
             for kind in KINDS:
-                automatic[kind] = _add(found, find_model(AUTO_NETWORK, scale, kind=kind))
+                automatic[kind] = _add(found, automatic_model(kind, scale))
         else:
             _add(found, _find(name, scale))
     return found, automatic

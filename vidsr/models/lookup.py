@@ -147,12 +147,20 @@ def named_model(
     return next((model for model in list_models(folders) if model.spec.id == name), None)
 
 
-def scales_of(name: str, folders: list[Path] | None = None) -> list[int]:
+def scales_of(
+    name: str, folders: list[Path] | None = None, *, kind: Literal["clean", "video"] | None = None
+) -> list[int]:
     """Return the scales at which a network or variant exists, ascending.
 
     Networks that work at the target's size count only where there are no others of the name.
+
+    Args:
+        name: As for `find_model`.
+        folders: As for `find_model`.
+        kind: Count only models of this kind; None: of any.
     """
     found = [m for m in list_models(folders) if name in (m.spec.network, m.spec.id.split("-", 1)[1])]
+    found = [m for m in found if kind in (None, m.spec.kind)]
     return sorted({m.spec.scale for m in _plain_first(found)})
 
 
