@@ -11,14 +11,21 @@ import av.filter
 import numpy as np
 from synth import add_sound
 
+import vidsr
 from vidsr.frame import PixelFormat
+from vidsr.video.deinterlace import Deinterlacing, in_fields
 from vidsr.video.formats import new_frame
+from vidsr.video.reader import Reader, Span
 
 SIZE = (96, 64)
 MOVING = slice(0, 32)
 """Rows of luma with a bar that moves from field to field."""
 STILL = slice(44, 64)
 """Rows of luma that stay, with detail from row to row, out of reach of what moves."""
+
+
+Luma = list[tuple[int, np.ndarray]]
+"""pts and luma of frames."""
 
 
 def luma_at(field: int, size: tuple[int, int] = SIZE) -> np.ndarray:
@@ -125,3 +132,26 @@ def _mux(
     for packet in packets:
         packet.time_base, packet.stream = time_base, stream
         out.mux(packet)
+
+
+def job(source: Path, output: Path, **options: object) -> vidsr.Job:
+    """Return a job that a lossless encoder does, in segments of four frames."""
+    fixed = {"backend": "nearest", "segment_frames": 4, "preset": "ultrafast", "crf": 0.0}
+    return vidsr.Job(source=source, output=output, **fixed | options)
+
+
+def read(path: Path, mode: str, span: Span | None = None, after: int | None = None) -> tuple[Luma, Reader]:
+    """Return pts and luma of all frames, and the reader."""
+    info = vidsr.probe(path)
+    reader = Reader(
+        in_fields(info) if mode == "field" else info, span, after=after, deinterlace=Deinterlacing(mode)
+    )
+    with reader:
+        return [(frame.pts, frame.planes[0].copy()) for frame in reader], reader
+
+
+def same(one: Luma, other: Luma) -> bool:
+    """Return whether times and samples are equal."""
+    return [pts for pts, _ in one] == [pts for pts, _ in other] and all(
+        np.array_equal(a, b) for (_, a), (_, b) in zip(one, other, strict=True)
+    )
