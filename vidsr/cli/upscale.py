@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from vidsr.cli.outcome import told
+from vidsr.cli.progress import ProgressBar
 from vidsr.errors import OptionsError
 from vidsr.job import DEFAULT_SCALE, Job, parse_scale, parse_time
-
-if TYPE_CHECKING:
-    from vidsr.pipeline import Progress
-    from vidsr.report import JobReport
 
 __all__ = ["upscale"]
 
@@ -199,90 +196,26 @@ def upscale(
         return
     from vidsr.pipeline import run
 
-    with _Bar(hidden=no_progress) as bar:
+    with ProgressBar(hidden=no_progress) as bar:
         report = run(job, progress=bar.show)
     if as_json:
         from vidsr import records
 
         typer.echo(json.dumps(records.to_mapping(report), indent=1))
     else:
-        typer.echo(_told(report))
+        typer.echo(told(report))
 
 
 def _print_plan(job: Job, *, as_json: bool) -> None:
     """Print what a job would do; in JSON with the keys of `vidsr.forecast.Forecast`, all of them always."""
     from vidsr import records
-    from vidsr.cli.plan import told
+    from vidsr.cli.plan import told as foretold
     from vidsr.forecast import foresee
 
     forecast = foresee(job)
     typer.echo(
-        json.dumps(records.to_mapping(forecast, keep_none=True), indent=1) if as_json else told(forecast)
+        json.dumps(records.to_mapping(forecast, keep_none=True), indent=1) if as_json else foretold(forecast)
     )
-
-
-class _Bar:
-    """The progress bar on stderr; on something that is no terminal, a line every ten seconds."""
-
-    def __init__(self, *, hidden: bool) -> None:
-        self._hidden = hidden
-        self._bar: Any = None
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def show(self, progress: Progress) -> None:
-        if self._hidden:
-            return
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=progress.total,
-                initial=progress.resumed,
-                unit=" frames",
-                smoothing=0.05,
-                dynamic_ncols=True,
-                mininterval=0.2 if sys.stderr.isatty() else 10.0,
-                leave=False,
-            )
-        if self._bar.total is not None and progress.frames > self._bar.total:
-            self._bar.total = progress.frames  # the header promised fewer
-        self._bar.set_description_str("" if progress.phase == "frames" else progress.phase, refresh=False)
-        self._bar.update(progress.frames - self._bar.n)
-        if progress.phase != "frames":
-            self._bar.refresh()
-
-
-def _told(report: JobReport) -> str:
-    width, height = report.size_in
-    to_width, to_height = report.size_out
-    runtime = report.runtime
-    where = ", ".join(runtime[key] for key in ("device", "precision") if key in runtime)
-    resumed = f", {report.frames_resumed} of them by an earlier run" if report.frames_resumed else ""
-    lines = [
-        f"{report.output or 'nothing written'}: {width}x{height} to {to_width}x{to_height},"
-        f" {report.frames} frames{resumed}, {report.seconds:.1f} s, {report.fps:.1f} fps",
-        f"model     {report.model} on {report.backend}" + (f" ({where})" if where else ""),
-        f"chosen    {report.model_reason}",
-        f"way       {report.way}; {report.tiles}",
-        f"backend   {report.backend_reason}",
-        f"colour    {report.color}",
-        f"fields    {report.deinterlace}",
-    ]
-    if report.encoder:
-        options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
-        lines.append(f"encoder   {report.encoder} {options}")
-    for stage in report.stages:
-        waited = stage.waited_for_input + stage.waited_for_room
-        lines.append(f"{stage.name:9} worked {stage.worked:7.2f} s, waited {waited:7.2f} s")
-    lines.append(report.limited_by)
-    lines += [f"warning: {text}" for text in report.warnings]
-    return "\n".join(lines)
 
 
 def _one_of(option: str, value: str | int, *choices: str | int) -> Any:

@@ -1,0 +1,38 @@
+"""What a job did, in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vidsr.report import JobReport
+
+__all__ = ["told"]
+
+
+def told(report: JobReport) -> str:
+    """Return the lines that `vidsr upscale` ends with."""
+    width, height = report.size_in
+    to_width, to_height = report.size_out
+    runtime = report.runtime
+    where = ", ".join(runtime[key] for key in ("device", "precision") if key in runtime)
+    resumed = f", {report.frames_resumed} of them by an earlier run" if report.frames_resumed else ""
+    lines = [
+        f"{report.output or 'nothing written'}: {width}x{height} to {to_width}x{to_height},"
+        f" {report.frames} frames{resumed}, {report.seconds:.1f} s, {report.fps:.1f} fps",
+        f"model     {report.model} on {report.backend}" + (f" ({where})" if where else ""),
+        f"chosen    {report.model_reason}",
+        f"way       {report.way}; {report.tiles}",
+        f"backend   {report.backend_reason}",
+        f"colour    {report.color}",
+        f"fields    {report.deinterlace}",
+    ]
+    if report.encoder:
+        options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
+        lines.append(f"encoder   {report.encoder} {options}")
+    for stage in report.stages:
+        waited = stage.waited_for_input + stage.waited_for_room
+        lines.append(f"{stage.name:9} worked {stage.worked:7.2f} s, waited {waited:7.2f} s")
+    lines.append(report.limited_by)
+    lines += [f"warning: {text}" for text in report.warnings]
+    return "\n".join(lines)
