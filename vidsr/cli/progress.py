@@ -19,13 +19,16 @@ class ProgressBar:
         self._bar: Any = None
 
     def __enter__(self) -> ProgressBar:
+        """Return self."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
 
     def show(self, progress: Progress) -> None:
+        """Show where the job is."""
         if self._hidden:
             return
         if self._bar is None:
