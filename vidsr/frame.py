@@ -240,6 +240,8 @@ class Frame:
     """Ticks; 0: not known."""
     time_base: Fraction
     """Seconds a tick."""
+    shift: int = 0
+    """Ticks by which `pts` differs from the file's own time, where its clock jumps on the way."""
     origin: Any = None
     """What the planes are views of, kept alive; side data that must survive is read from it."""
 

@@ -18,6 +18,7 @@ __all__ = [
     "NULL_OUTPUT",
     "Deinterlace",
     "Job",
+    "OnError",
     "parse_scale",
     "parse_size",
     "parse_time",
@@ -34,6 +35,9 @@ DEFAULT_SCALE = Fraction(2)
 
 Deinterlace = Literal["auto", "off", "frame", "field", "idet"]
 """What becomes of interlaced frames; see `Job.deinterlace`."""
+
+OnError = Literal["stop", "skip", "conceal"]
+"""What becomes of a damaged source; see `Job.on_error`."""
 
 MAX_SCALE = 16
 """Largest magnification along an axis."""
@@ -87,6 +91,12 @@ class Job:
     woven; frame: all, one frame a frame; field: all, one frame a field, at twice the rate. idet: FFmpeg's
     filter of that name looks at the picture itself and decides between frame and off."""
 
+    video_stream: int | None = None
+    """Index of the stream to enlarge; None: the first video that is no cover picture."""
+    on_error: OnError = "stop"
+    """What becomes of packets and pictures that are damaged. stop: the job fails there, and what was made
+    before it is kept as ``name.partial.mp4``; skip: they are left out, and the frame before is shown longer;
+    conceal: what the decoder patches is taken, and where nothing comes out the frame before is repeated."""
     drop: tuple[int, ...] = ()
     """Indices of the source's streams that the result goes without."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from vidsr.backends.base import Ticket
-from vidsr.errors import VidsrError
+from vidsr.errors import DecodeError, OptionsError, VidsrError
 from vidsr.frame import Frame
 from vidsr.job import Job
 from vidsr.models.deploy import FrameFormat
@@ -64,7 +64,14 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         sink = stack.enter_context(_open_sink(job, plan))
         upscaler = stack.enter_context(open_upscaler(job, plan))
         rest = _rest(job, sink)
-        reader = Reader(plan.info, rest, after=sink.resume_after, deinterlace=plan.deinterlace)
+        reader = Reader(
+            plan.info,
+            rest,
+            after=sink.resume_after,
+            deinterlace=plan.deinterlace,
+            on_error=job.on_error,
+            sequential=sink.jumped,
+        )
         total = plan.expected_frames
 
         def told(made: int, phase: str = "frames") -> None:
@@ -72,7 +79,10 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
 
         told(0)
         working = perf_counter()
-        made, stages = flow(reader, upscaler, sink, told)
+        try:
+            made, stages = flow(reader, upscaler, sink, told)
+        except DecodeError as error:
+            raise _keep_part(sink, error) from error
         seconds = perf_counter() - working
         told(made, "joining")
         joining = perf_counter()
@@ -104,6 +114,20 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         stages=tuple(stages),
         limited_by=limiting_stage(stages[:3]),
         warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _keep_part(sink: Sink, error: DecodeError) -> DecodeError:
+    """Give what was made before a source broke off a name of its own; return the error that says so."""
+    try:
+        kept = sink.finish(partial=True)
+    except OptionsError:  # there is not one frame
+        return error
+    if kept is None:
+        return error
+    hint = f"{error.hint}: the same command then goes on from there" if error.hint else None
+    return DecodeError(
+        f"{error.message}; what was made before is in {kept}", path=error.path, stage=error.stage, hint=hint
     )
 
 
@@ -168,7 +192,7 @@ def _upscaled(frames: Prefetch[Frame], upscaler: Upscaler, sink: Sink) -> Genera
     try:
         for frame in frames:
             out = sink.allocate()
-            out.pts, out.duration = frame.pts, frame.duration
+            out.pts, out.duration, out.shift = frame.pts, frame.duration, frame.shift
             pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
             del frame, out
             if len(pending) >= upscaler.in_flight:

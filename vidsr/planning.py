@@ -68,7 +68,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         OptionsError: The options contradict each other, the source, or what is on the disk.
         OutputError: The output's folder is missing or cannot be written.
     """
-    info = probe(job.source)
+    info = probe(job.source, index=job.video_stream)
     fields = plan_deinterlacing(job.deinterlace, info)
     info = in_fields(info) if fields.mode == "field" else info
     name = None if job.output == NULL_OUTPUT else job.output
@@ -84,7 +84,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         target.size,
         target.label,
         value_range=job.model_range,
-        look=lambda: measure_compression(job.source),
+        look=lambda: measure_compression(job.source, index=info.stream_index),
     )
     model = choice.model
     backend, reason = choose_backend(job.backend)
@@ -198,6 +198,7 @@ def _decisions(
     recorded = info.interlaced or fields.mode != "auto"
     return {
         **({"deinterlace": str(fields)} if recorded else {}),
+        **({} if job.video_stream is None else {"video_stream": info.stream_index}),
         "vidsr": _own_version(),
         "source": source,
         "model": choice.model.spec.files["f32"].sha256,

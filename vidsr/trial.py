@@ -115,7 +115,7 @@ def _try_from(place: float, job: Job, plan: Plan, upscaler: Upscaler, opening: f
 
     with ExitStack() as stack:
         sink = stack.enter_context(_sink(plan))
-        reader = Reader(plan.info, span, deinterlace=plan.deinterlace)
+        reader = Reader(plan.info, span, deinterlace=plan.deinterlace, on_error=job.on_error)
         began = perf_counter()
         made, stages = flow(
             reader, upscaler, sink, lambda _: arrivals.append(perf_counter() - began), enough=enough

@@ -48,7 +48,7 @@ def test_depths_and_layouts(tmp_path: Path, pixel_format: str) -> None:
     ("name", "frames", "made"),
     [
         ("openshot/test1.mp4", 21, 21),
-        ("fate/mpeg2video/roundup997.mp4", 5, 5),
+        ("fate/mpeg2video/roundup997.mp4", 4, 4),
         ("fate/mpeg2video/sony-ct3.mp4", 7, 4),
         ("fate/prores/Sequence_1-Apple_ProRes_422.mp4", 2, 2),
         ("fate/prores/prores_zlib.mkv", 2, 2),
@@ -62,7 +62,10 @@ def test_real_clips(data: Path, name: str, frames: int, made: int) -> None:
     assert [pts for pts, _ in whole] == [pts for pts, _ in woven_frames]
     assert reader.deinterlaced.startswith(f"auto, bwdif, one frame a frame: {made} of {frames} frames")
     refused = "not deinterlaced, fields stay woven: FFmpeg's bwdif does not take yuva444p12le"
-    assert reader.warnings == ([] if made else [refused])
+    broken_off = "the recording breaks off within its last picture, which is left out"
+    ragged = name.endswith("roundup997.mp4")
+    warnings = [w for w in reader.warnings if not (ragged and "begins between" in w)]
+    assert warnings == ([broken_off] if ragged else [] if made else [refused])
     if name.endswith("roundup997.mp4"):  # the one that is visibly combed
         assert all(
             combing_of(a) < 0.9 * combing_of(b) for (_, a), (_, b) in zip(whole, woven_frames, strict=True)

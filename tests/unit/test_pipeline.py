@@ -27,7 +27,7 @@ class Counted:
     def __init__(self, alive: Alive) -> None:
         self.planes = (np.zeros(SIZE, np.uint8),)
         self.nbytes = SIZE
-        self.pts = self.duration = 0
+        self.pts = self.duration = self.shift = 0
         self._alive = alive
         alive.change(1)
 

@@ -107,6 +107,21 @@ def upscale(
         list[str] | None,
         typer.Option("-e", help="A further encoder option, key=value.", rich_help_panel=_VIDEO),
     ] = None,
+    video_stream: Annotated[
+        int | None,
+        typer.Option(
+            help="Index of the video to enlarge, as 'vidsr probe' lists them. Default: the first.",
+            rich_help_panel=_PART,
+        ),
+    ] = None,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            help="Where the source is damaged: stop (what is made so far is kept as .partial), skip what is"
+            " damaged, or conceal it.",
+            rich_help_panel=_PART,
+        ),
+    ] = _DEFAULTS["on_error"],
     drop: Annotated[
         list[int] | None,
         typer.Option(help="Leave out the source's stream of this index.", rich_help_panel=_VIDEO),
@@ -182,6 +197,8 @@ def upscale(
         pix_fmt=pix_fmt,
         encoder_options=dict(map(_key_value, encoder_option or [])),
         encoder_threads=encoder_threads,
+        video_stream=video_stream,
+        on_error=_one_of("--on-error", on_error, "stop", "skip", "conceal"),
         drop=tuple(drop or ()),
         start=None if start is None else parse_time(start),
         end=None if end is None else parse_time(end),

@@ -68,19 +68,20 @@ _LOSSLESS = frozenset(
 _INTERMEDIATE = {"prores": 12.0, "dnxhd": 12.0, "cfhd": 12.0}  # made to look like the original
 
 
-def measure_compression(path: Path, *, timeout: float | None = None) -> Compression:
+def measure_compression(path: Path, *, timeout: float | None = None, index: int | None = None) -> Compression:
     """Look at some frames from the beginning, the middle and the later part of a video.
 
     Args:
         path: The video.
         timeout: As for `open_source`.
+        index: Of the video stream; None: the first.
 
     Raises:
         ProbeError: The file cannot be opened.
         UnsupportedFormatError: It has no video that can be decoded.
     """
     with open_source(path, timeout=timeout) as container:
-        stream = video_stream(container, path)
+        stream = video_stream(container, path, index)
         context = stream.codec_context
         codec: str = context.codec.canonical_name
         if codec in _LOSSLESS:

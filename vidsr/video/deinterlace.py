@@ -50,6 +50,8 @@ class Decoded:
     """Whether its stream says that it is interlaced."""
     made: bool = False
     """Whether it was made of fields here."""
+    shift: int = 0
+    """See `Frame.shift`."""
 
 
 def in_fields(info: VideoInfo) -> VideoInfo:
@@ -147,10 +149,7 @@ class Deinterlacer:
             if self._mode == "field":
                 return _in_time([current, replace(current)], before, current, ahead)
             return [current]
-        made = [
-            Decoded(frame, current.pts, current.duration, current.flagged, made=True)
-            for frame in self._filtered(before, current, ahead)
-        ]
+        made = [replace(current, frame=frame, made=True) for frame in self._filtered(before, current, ahead)]
         return _in_time(made, before, current, ahead) if self._mode == "field" else made
 
     def _filtered(

@@ -64,7 +64,7 @@ def _votes(info: VideoInfo) -> dict[str, int]:
     idet.link_to(sink)
     graph.configure()
     told: dict[str, str] = {}
-    with Reader(info, Span(frames=_LOOK_FRAMES)) as reader:
+    with Reader(info, Span(frames=_LOOK_FRAMES), on_error="conceal") as reader:
         for frame in chain((frame.origin for frame in reader), [None]):
             source.push(frame)
             while True:

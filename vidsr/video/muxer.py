@@ -17,6 +17,7 @@ from av.bitstream import BitStreamFilterContext
 
 from vidsr.errors import EncodeError, OutputError
 from vidsr.frame import VideoInfo
+from vidsr.video.clock import SharedClock
 from vidsr.video.containers import CarryPlan
 from vidsr.video.probe import open_source
 from vidsr.video.tags import container_tags, shifted_chapters, stream_tags
@@ -35,6 +36,8 @@ class Part:
     """Times of its frames in presentation order, relative to `start`."""
     reorder: int
     """See `SegmentWriter.reorder`."""
+    shifts: tuple[int, ...] = (0,)
+    """What its frames' times were moved by where the source's clock jumps, in order; ticks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Timeline:
     begin: Fraction | None = None
     """Other streams before this second of the source are left out; None: all are kept."""
     end: Fraction | None = None
+    shifts: tuple[Fraction, ...] = (Fraction(0),)
+    """Seconds by which the video was moved where the source's clock jumps, in order."""
 
 
 def join(
@@ -241,10 +246,12 @@ def _copy_stream_tags(source: Any, target: Any) -> None:
 
 def _other_packets(source: Any, carried: dict[int, _Carried], timeline: Timeline) -> Iterator[_Timed]:
     last = 0.0
+    clock = SharedClock(timeline.shifts)
     for packet in source.demux([source.streams[index] for index in carried]):
         if packet.size == 0 or (packet.pts is None and packet.dts is None):
             continue
         unit = packet.time_base
+        _move(packet, round(clock.shift(packet) / unit))
         if not _in_stretch(packet, timeline):
             continue
         begin = round(timeline.origin / unit)
@@ -262,6 +269,11 @@ def _other_packets(source: Any, carried: dict[int, _Carried], timeline: Timeline
             time = made.dts if made.dts is not None else made.pts
             last = max(last, float(time * unit))
             yield last, own.stream.index, made
+
+
+def _move(packet: Any, ticks: int) -> None:
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    packet.dts = None if packet.dts is None else packet.dts + ticks
 
 
 def _in_stretch(packet: Any, timeline: Timeline) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import convert_frame
 from vidsr.video.muxer import Part
 from vidsr.video.probe import is_pattern
-from vidsr.video.sinks import Sink
+from vidsr.video.sinks import Sink, partial_name
 from vidsr.video.work import WorkFolder
 from vidsr.video.writer import OutputFrame
 
@@ -75,8 +76,8 @@ class PictureSink(Sink):
             raise EncodeError(f"writing a picture failed ({detail})", path=path) from error
         self._folder.record(Part(path, out.pts, (0,), 0))
 
-    def finish(self) -> Path:
-        """Check the pictures and give them their names.
+    def finish(self, *, partial: bool = False) -> Path:
+        """Check the pictures and give them their names; copies of them, if `partial`. See `Sink.finish`.
 
         Raises:
             OptionsError: There is no frame at all.
@@ -89,13 +90,15 @@ class PictureSink(Sink):
         for part in parts if self._full else parts[-1:]:
             self._check(part.path)
         for number, part in enumerate(parts, 1):
-            target = self._output
+            target = partial_name(self._output) if partial else self._output
             if is_pattern(target):
                 target = target.with_name(target.name % number)
             try:
-                part.path.replace(target)
+                (_copy_of(part.path) if partial else part.path).replace(target)
             except OSError as error:
                 raise OutputError(f"cannot give it its name ({error.strerror})", path=target) from error
+        if partial:
+            return partial_name(self._output)
         self._folder.remove()
         return self._output
 
@@ -108,6 +111,10 @@ class PictureSink(Sink):
         if (frame.width, frame.height) != self._size:
             got = f"{frame.width}x{frame.height}"
             raise VerificationError(f"this picture has {got} pixels instead of {self._size}", path=path)
+
+
+def _copy_of(path: Path) -> Path:
+    return Path(shutil.copy2(path, path.with_name(path.name + ".partial")))
 
 
 def more_than_one(output: Path) -> OptionsError:

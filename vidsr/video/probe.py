@@ -14,18 +14,23 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 import av.container
 
-from vidsr.errors import DecodeError, ProbeError, SourceError, UnsupportedFormatError
+from vidsr.errors import DecodeError, OptionsError, ProbeError, SourceError, UnsupportedFormatError
 from vidsr.frame import OtherStream, VideoInfo
+from vidsr.video.clock import Clock
+from vidsr.video.decoding import Loss, Picture, decode
 from vidsr.video.formats import color_of, nearest_planar
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["is_pattern", "open_source", "probe", "translate"]
+__all__ = ["READ_TIMEOUT", "is_pattern", "open_source", "probe", "translate"]
 
 # Nothing but files is ever opened: a playlist inside a file must not reach the network.
 _PROTOCOLS = {"protocol_whitelist": "file"}
 _MAX_PIXELS = 16384 * 16384
+READ_TIMEOUT = 60.0
+"""Seconds of waiting for one packet, after which a job gives its source up."""
+_MAX_LOSSES = 300  # packets without a picture before the first one that has one
 
 
 def is_pattern(path: Path) -> bool:
@@ -90,18 +95,23 @@ def open_source(
         yield container
 
 
-def video_stream(container: av.container.InputContainer, path: Path) -> Any:
-    """Return the first video stream that is not an attached picture.
+def video_stream(container: av.container.InputContainer, path: Path, index: int | None = None) -> Any:
+    """Return the video stream of an index, or the first one that is not an attached picture.
 
     Raises:
-        UnsupportedFormatError: There is none.
+        OptionsError: There is no video stream of that index.
+        UnsupportedFormatError: There is no video, or no decoder for it.
     """
-    streams = list(container.streams.video)
-    moving = [s for s in streams if not _is_cover(s)]
+    moving = [s for s in container.streams.video if not _is_cover(s)]
     if not moving:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise UnsupportedFormatError(f"there is no video in it, only {kinds}", path=path)
-    stream = moving[0]
+    stream = moving[0] if index is None else next((s for s in moving if s.index == index), None)
+    if stream is None:
+        there = ", ".join(str(s.index) for s in moving)
+        raise OptionsError(
+            f"stream {index} is no video to enlarge", path=path, hint=f"--video-stream takes {there}"
+        )
     if stream.codec_context is None:
         raise UnsupportedFormatError("no decoder for its video", path=path)
     # Asked for more than the widest picture we could take, the decoder refuses instead of allocating.
@@ -110,27 +120,56 @@ def video_stream(container: av.container.InputContainer, path: Path) -> Any:
     return stream
 
 
-def probe(path: Path, *, frame_rate: Fraction | None = None, timeout: float | None = None) -> VideoInfo:
+def probe(
+    path: Path,
+    *,
+    frame_rate: Fraction | None = None,
+    timeout: float | None = READ_TIMEOUT,
+    index: int | None = None,
+) -> VideoInfo:
     """Return what `path` holds; decodes its first frame, whose word counts where the header differs.
+
+    Args:
+        path: The file, or a pattern.
+        frame_rate: Of a sequence of pictures.
+        timeout: As for `open_source`.
+        index: Of the video stream; None: the first.
 
     Raises:
         ProbeError: The file cannot be opened.
+        OptionsError: There is no video stream of that index.
         UnsupportedFormatError: It has no video that can be decoded.
         DecodeError: No frame comes out of it.
     """
     with open_source(path, frame_rate=frame_rate, timeout=timeout) as container:
-        stream = video_stream(container, path)
-        try:
-            frame = next(container.decode(stream), None)
-        except (av.FFmpegError, OSError) as error:
-            raise translate(error, path, DecodeError, "its first frame cannot be decoded") from error
-        if frame is None:
-            raise DecodeError("no frame can be decoded from it", path=path)
-        return _describe(path, container, stream, frame)
+        stream = video_stream(container, path, index)
+        return _describe(path, container, stream, *_first_picture(container, stream, path))
+
+
+def _first_picture(container: Any, stream: Any, path: Path) -> tuple[av.VideoFrame, int]:
+    """Return the first frame and its time; damage before it is the reader's to judge."""
+    clock = Clock(container.format.name, stream.time_base or Fraction(1, 90000), None)
+    losses: list[Loss] = []
+    try:
+        for item in decode(container, stream, clock, careful=True):
+            if isinstance(item, Picture):
+                return item.frame, item.pts or 0
+            losses.append(item)
+            if len(losses) == _MAX_LOSSES:
+                break
+    except (av.FFmpegError, OSError) as error:
+        raise translate(error, path, DecodeError, "its first frame cannot be decoded") from error
+    if losses:
+        raise DecodeError(
+            f"its first frame cannot be decoded ({losses[0].why})",
+            path=path,
+            hint="the file is damaged, encrypted, incomplete or no media file",
+        )
+    raise DecodeError("no frame can be decoded from it", path=path)
 
 
 def _describe(
-    path: Path, container: av.container.InputContainer, stream: Any, frame: av.VideoFrame
+    path: Path, container: av.container.InputContainer, stream: Any, frame: av.VideoFrame, pts: int
 ) -> VideoInfo:
     source_format = frame.format.name
     pixel_format = nearest_planar(source_format)
@@ -151,7 +190,7 @@ def _describe(
         color=color_of(frame, pixel_format, source_format),
         frame_rate=Fraction(rate) if rate else None,
         time_base=Fraction(time_base),
-        start_pts=frame.pts if frame.pts is not None else 0,
+        start_pts=pts,
         start_time=Fraction(container.start_time or 0, 1_000_000),
         sample_aspect_ratio=Fraction(
             stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 0

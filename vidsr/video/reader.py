@@ -14,9 +14,14 @@ import av.container
 
 from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
+from vidsr.job import OnError
+from vidsr.video.clock import UNORDERED, Clock, Jump
+from vidsr.video.decoding import decode
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
 from vidsr.video.formats import planes_of, to_planar
-from vidsr.video.probe import open_source, translate, video_stream
+from vidsr.video.probe import READ_TIMEOUT, open_source, translate, video_stream
+from vidsr.video.repairs import LookCloserError, Repairs
+from vidsr.video.truncation import missing_bytes
 
 __all__ = ["Reader", "Span"]
 
@@ -38,9 +43,6 @@ class Reader:
 
     Frames come in presentation order with strictly increasing pts. A missing or repeated time stamp
     gets the smallest step that keeps this, and `warnings` says so.
-
-    Attributes:
-        warnings: What was unusual so far, one sentence each, each once.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Reader:
         *,
         after: int | None = None,
         deinterlace: Deinterlacing | None = None,
+        on_error: OnError = "stop",
+        sequential: bool = False,
     ) -> None:
         """Prepare to read.
 
@@ -59,8 +63,12 @@ class Reader:
             after: Skip the frames up to and including the one with this pts; `Span.frames` still
                 counts from the span's first frame, so give what is left of it.
             deinterlace: What becomes of interlaced frames; None: nothing.
+            on_error: What becomes of damage; see `Job.on_error`.
+            sequential: Read from the file's beginning even where only a later part is wanted, because its
+                clock jumps.
         """
-        self.warnings: list[str] = []
+        self._warnings: list[str] = []
+        self._jumps: list[Jump] = []
         self._info = info
         deinterlace = deinterlace or Deinterlacing()
         # Frames out of one decoded frame, and ticks of `info` in one of the file's.
@@ -69,8 +77,23 @@ class Reader:
         self._deinterlacer = Deinterlacer(deinterlace, info.pixel_format, self._rate, self._warn)
         self._span = span or Span()
         self._after = after
-        self._sought = False
+        self._sequential = sequential or info.container in UNORDERED
+        self._careful = False
+        self._strict = on_error != "conceal"
+        self._repairs = Repairs(info, on_error, self._warn, each=self._each, rate=self._rate)
         self._frames = self._read()
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was unusual so far, one sentence each, each once."""
+        base = self._info.time_base * self._each
+        first = self._info.start_pts * self._info.time_base
+        jumps = [
+            f"the file's clock jumps by {float(jump.by * base):+.3f} s"
+            f" at {float(jump.pts * base - first):.3f} s: times go on from there"
+            for jump in self._jumps
+        ]
+        return [*self._warnings, *jumps, *self._repairs.sentences]
 
     @property
     def deinterlaced(self) -> str:
@@ -118,39 +141,53 @@ class Reader:
 
     def _decode(self, begin: int) -> Iterator[Decoded]:
         """Yield the file's frames from at least one before the frame that shows `begin` on."""
-        info = self._info
-        path = Path(info.path)
-        with open_source(path, frame_rate=self._rate if info.still else None) as container:
-            stream = video_stream(container, path)
-            if begin > info.start_pts and not info.still:
+        try:
+            yield from self._decode_from(begin, sequential=self._sequential)
+        except LookCloserError:
+            self._careful = True
+            last = self._repairs.last
+            begin = begin if last is None else max(begin, last + 1)
+            again = self._decode_from(begin, sequential=self._sequential or self._repairs.untimed)
+            yield from (decoded for decoded in again if last is None or decoded.pts > last)
+
+    def _decode_from(self, begin: int, *, sequential: bool) -> Iterator[Decoded]:
+        info, path = self._info, Path(self._info.path)
+        with open_source(
+            path, frame_rate=self._rate if info.still else None, timeout=READ_TIMEOUT
+        ) as container:
+            stream = video_stream(container, path, info.stream_index)
+            sought = False
+            if begin > info.start_pts and not info.still and not sequential:
                 margin = int(_SEEK_MARGIN_S / info.time_base)
-                place = max(info.start_pts, begin - margin) // self._each
-                if not self._seek(container, stream, place):
+                sought = self._seek(container, stream, max(info.start_pts, begin - margin) // self._each)
+                if not sought:
                     # A failed search leaves the file anywhere: it is opened anew.
-                    yield from self._decode(info.start_pts)
+                    yield from self._decode_from(begin, sequential=True)
                     return
-            decoded = self._decoded(container, stream)
-            if self._sought:
+            decoded = self._decoded(container, stream, sought)
+            if sought:
                 lead = list(islice(decoded, self._each))
                 if len(lead) < self._each or lead[-1].pts >= begin:
                     # It landed too late, behind a key frame that is needed.
-                    self._sought = False
-                    yield from self._decode(info.start_pts)
+                    yield from self._decode_from(begin, sequential=True)
                     return
                 yield from lead
             yield from decoded
 
-    def _decoded(self, container: av.container.InputContainer, stream: Any) -> Iterator[Decoded]:
+    def _decoded(self, container: Any, stream: Any, sought: bool) -> Iterator[Decoded]:
         """Yield what comes out of the decoder from here on, each frame with its time."""
         info = self._info
-        last: int | None = None
+        clock = Clock(info.container, stream.time_base or Fraction(1, 90000), self._rate)
+        self._jumps = clock.jumps
+        self._repairs.begin_anew()
+        items = decode(container, stream, clock, careful=self._careful, strict=self._strict)
         try:
-            for frame in container.decode(stream):
-                last = self._pts(frame, last)
-                self._look(frame)
-                length = (frame.duration or 0) * self._each
-                yield Decoded(frame, last, length, bool(frame.interlaced_frame))
+            for decoded in self._repairs.frames(items, careful=self._careful, sought=sought):
+                self._look(decoded.frame)
+                yield decoded
+            self._repairs.ended(missing_bytes(Path(info.path)))
         except (av.FFmpegError, OSError) as error:
+            last = self._repairs.last
             done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"
             raise translate(error, info.path, DecodeError, f"decoding failed after {done}") from error
 
@@ -160,7 +197,6 @@ class Reader:
         except (av.FFmpegError, OSError):
             self._warn("the source cannot be searched: it is decoded from its beginning")
             return False
-        self._sought = True
         return True
 
     def _look(self, frame: av.VideoFrame) -> None:
@@ -175,25 +211,6 @@ class Reader:
         if name != first:
             self._warn(f"the pixel format changes to {name} on the way: made {info.pixel_format.name}")
 
-    def _pts(self, frame: av.VideoFrame, last: int | None) -> int:
-        """Return a frame's time in ticks of `info`, later than `last`."""
-        info = self._info
-        if frame.pts is None and self._sought:
-            raise DecodeError(
-                "its frames have no time stamps, so reading cannot begin in the middle",
-                path=info.path,
-                hint="leave out --start; to go on with an interrupted job, add --discard and start anew",
-            )
-        if frame.pts is None:
-            self._warn("frames without a time stamp: they follow at the frame rate")
-            step = round(1 / (self._rate or 25) / (info.time_base * self._each))
-            return info.start_pts if last is None else last + max(1, step) * self._each
-        pts = frame.pts * self._each
-        if last is not None and pts <= last:
-            self._warn("time stamps that do not increase: moved by the smallest step that makes them")
-            return last + self._each
-        return pts
-
     def _frame(self, decoded: Decoded) -> Frame:
         info = self._info
         planar = to_planar(decoded.frame, info.pixel_format, info.width, info.height)
@@ -204,12 +221,13 @@ class Reader:
             pts=decoded.pts,
             duration=decoded.duration,
             time_base=info.time_base,
+            shift=decoded.shift,
             origin=planar,
         )
 
     def _warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
+        if text not in self._warnings:
+            self._warnings.append(text)
 
 
 def _ticks(seconds: float, time_base: Fraction) -> int:

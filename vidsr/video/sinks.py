@@ -16,7 +16,12 @@ from vidsr.video.verify import verify_video
 from vidsr.video.work import WorkFolder
 from vidsr.video.writer import OutputFrame, SegmentWriter, segment_suffix
 
-__all__ = ["NullSink", "Sink", "VideoSink"]
+__all__ = ["NullSink", "Sink", "VideoSink", "partial_name"]
+
+
+def partial_name(output: Path) -> Path:
+    """Return the name of what there is of a result whose source broke off: ``clip_2x.partial.mp4``."""
+    return output.with_name(f"{output.stem}.partial{output.suffix}")
 
 
 class Sink(Protocol):
@@ -26,6 +31,8 @@ class Sink(Protocol):
     """Frames that an earlier run finished already."""
     resume_after: int | None
     """Pts, in the source's ticks, of the last of these; None: none."""
+    jumped: bool = False
+    """Whether the source's clock jumped among these."""
 
     def allocate(self) -> OutputFrame:
         """Return a frame to fill."""
@@ -33,8 +40,13 @@ class Sink(Protocol):
     def write(self, out: OutputFrame) -> None:
         """Take a filled frame whose `pts` and `duration` (source ticks) are set."""
 
-    def finish(self) -> Path | None:
-        """Complete, verify and name the result; return its path."""
+    def finish(self, *, partial: bool = False) -> Path | None:
+        """Complete, verify and name the result; return its path.
+
+        Args:
+            partial: The source broke off: the result gets a name that says so, and what was finished stays
+                for another try.
+        """
 
     def __enter__(self) -> Self:
         """Return self."""
@@ -60,7 +72,7 @@ class NullSink(Sink):
     def write(self, out: OutputFrame) -> None:
         """Drop the frame."""
 
-    def finish(self) -> None:
+    def finish(self, *, partial: bool = False) -> None:
         """Do nothing."""
 
 
@@ -104,12 +116,14 @@ class VideoSink(Sink):
         self._starts_late, self._ends_early = starts_late, ends_early
         self._writer: SegmentWriter | None = None
         self._start = 0
+        self._shifts: dict[int, None] = {}
         # Ticks of the writer in one tick of the source.
         self._unit = int(info.time_base / settings.time_base)
         self._folder = WorkFolder(output, plan, discard=discard)
         self.frames_done = self._folder.frames
         last = self._folder.parts[-1] if self._folder.parts else None
         self.resume_after = None if last is None else (last.start + last.pts[-1]) // self._unit
+        self.jumped = any(shift for part in self._folder.parts for shift in part.shifts)
 
     def __exit__(self, *error: object) -> None:
         """Keep whole segments, drop the one in progress, let go of the folder."""
@@ -129,12 +143,14 @@ class VideoSink(Sink):
             path = self._folder.segment_path(segment_suffix(self._settings.codec))
             self._start = out.pts
             self._writer = SegmentWriter(path, self._settings, self._start)
+            self._shifts = {}
+        self._shifts[out.shift * self._unit] = None
         self._writer.write(out)
         if len(self._writer.pts) >= self._segment_frames:
             self._end_segment()
 
-    def finish(self) -> Path:
-        """Join, verify, rename and clear up; return the final path.
+    def finish(self, *, partial: bool = False) -> Path:
+        """Join, verify, rename and clear up; return the path. See `Sink.finish`.
 
         Raises:
             OutputError: Joining or renaming failed; the segments stay for another try.
@@ -145,7 +161,7 @@ class VideoSink(Sink):
         if not parts:
             raise OptionsError("no frame lies between --start and --end", path=self._info.path)
         joined = self._folder.path / f"joined{self._output.suffix}"
-        timeline = self._timeline(parts)
+        timeline = self._timeline(parts, ends_early=self._ends_early or partial)
         join(
             self._info,
             parts,
@@ -163,12 +179,14 @@ class VideoSink(Sink):
             exact=self._carry.container.exact_times,
             full=self._verify == "full",
         )
+        output = partial_name(self._output) if partial else self._output
         try:
-            joined.replace(self._output)
+            joined.replace(output)
         except OSError as error:
-            raise OutputError(f"cannot give it its name ({error.strerror})", path=self._output) from error
-        self._folder.remove()
-        return self._output
+            raise OutputError(f"cannot give it its name ({error.strerror})", path=output) from error
+        if not partial:
+            self._folder.remove()
+        return output
 
     def _end_segment(self) -> None:
         writer, self._writer = self._writer, None
@@ -176,16 +194,19 @@ class VideoSink(Sink):
             return
         with writer:
             writer.finish()
-        self._folder.record(Part(writer.path, self._start, tuple(writer.pts), writer.reorder))
+        self._folder.record(
+            Part(writer.path, self._start, tuple(writer.pts), writer.reorder, tuple(self._shifts))
+        )
 
-    def _timeline(self, parts: list[Part]) -> Timeline:
+    def _timeline(self, parts: list[Part], *, ends_early: bool) -> Timeline:
         """Keep the source's clock, moved to zero where it does not begin there; cut it where asked."""
         info = self._info
         shown = parts[0].start * self._settings.time_base
         # The distance between sound and picture stays; only what all streams wait for goes.
         origin = shown if self._starts_late else min(shown, max(info.start_time, Fraction(0)))
         stop = None
-        if self._ends_early:
+        if ends_early:
             last = (parts[-1].start + parts[-1].pts[-1]) * self._settings.time_base
             stop = last + (1 / info.frame_rate if info.frame_rate else Fraction(1, 25))
-        return Timeline(origin, shown if self._starts_late else None, stop)
+        shifts = dict.fromkeys(shift * self._settings.time_base for part in parts for shift in part.shifts)
+        return Timeline(origin, shown if self._starts_late else None, stop, tuple(shifts))

@@ -70,7 +70,7 @@ class TrialSink(Sink):
             self._writer = SegmentWriter(path, self._settings, out.pts, into=_Nowhere())
         self._writer.write(out)
 
-    def finish(self) -> None:
+    def finish(self, *, partial: bool = False) -> None:
         """Take everything out of the encoder."""
         if self._writer is not None:
             self._writer.flush()

@@ -112,6 +112,7 @@ class WorkFolder:
             "start": part.start,
             "pts": part.pts,
             "reorder": part.reorder,
+            "shifts": part.shifts,
         }
         _write_atomically(part.path.with_suffix(".json"), json.dumps(entry))
         self.parts.append(part)
@@ -189,7 +190,9 @@ def _finished(folder: Path) -> list[Part]:
         path = folder / entry["file"]
         if not path.exists() or path.stat().st_size != entry["bytes"]:
             break
-        parts.append(Part(path, entry["start"], tuple(entry["pts"]), entry["reorder"]))
+        parts.append(
+            Part(path, entry["start"], tuple(entry["pts"]), entry["reorder"], tuple(entry["shifts"]))
+        )
     return parts
 
 

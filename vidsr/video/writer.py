@@ -41,6 +41,8 @@ class OutputFrame:
     """Presentation time in ticks of the source, set by whoever fills the frame."""
     duration: int = 0
     """Ticks; 0: not known."""
+    shift: int = 0
+    """See `Frame.shift`."""
 
     @classmethod
     def allocate(cls, layout: PixelFormat, size: tuple[int, int], coded: tuple[int, int]) -> OutputFrame:
