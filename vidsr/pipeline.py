@@ -189,16 +189,22 @@ def flow(
 def _upscaled(frames: Prefetch[Frame], upscaler: Upscaler, sink: Sink) -> Generator[OutputFrame]:
     """Yield filled frames in order, keeping the upscaler's sessions busy."""
     pending: deque[tuple[Frame, OutputFrame, Ticket]] = deque()
+    broken: DecodeError | None = None
     try:
-        for frame in frames:
-            out = sink.allocate()
-            out.pts, out.duration, out.shift = frame.pts, frame.duration, frame.shift
-            pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
-            del frame, out
-            if len(pending) >= upscaler.in_flight:
-                yield _finished(pending)
+        try:
+            for frame in frames:
+                out = sink.allocate()
+                out.pts, out.duration, out.shift = frame.pts, frame.duration, frame.shift
+                pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
+                del frame, out
+                if len(pending) >= upscaler.in_flight:
+                    yield _finished(pending)
+        except DecodeError as error:
+            broken = error  # what came before it is good
         while pending:
             yield _finished(pending)
+        if broken is not None:
+            raise broken
     finally:
         # The session writes into these planes until its tickets are done.
         for _, _, ticket in pending:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +21,7 @@ class Description:
 
     size: tuple[int, int] = (0, 0)
     times: list[Fraction] = field(default_factory=list)
-    """Of decoded frames, in seconds."""
+    """Of decoded frames, in seconds; 0 where a frame has none."""
     sound: list[list[str]] = field(default_factory=list)
     """A hash of every packet, a list for each stream."""
     sound_times: list[list[Fraction]] = field(default_factory=list)
@@ -44,13 +46,13 @@ def describe(path: Path) -> Description:
         covers = av.stream.Disposition.attached_pic
         video = next(s for s in file.streams.video if not s.disposition & covers)
         video.thread_type = "AUTO"
-        for frame in file.decode(video):
+        for frame in _decoded(file, video):
             if not found.times:
                 found.size = (frame.width, frame.height)
                 found.colors = (frame.color_range, frame.colorspace, frame.color_primaries, frame.color_trc)
                 found.rotation = frame.rotation
                 found.pixel_format = frame.format.name
-            found.times.append(frame.pts * frame.time_base)
+            found.times.append((frame.pts or 0) * (frame.time_base or Fraction(0)))
         found.aspect = Fraction(video.sample_aspect_ratio or video.codec_context.sample_aspect_ratio or 0)
         found.tags = dict(file.metadata)
         for chapter in file.chapters():
@@ -75,6 +77,13 @@ def describe(path: Path) -> Description:
             elif stream.type == "subtitle":
                 found.subtitles.append(own)
     return found
+
+
+def _decoded(file: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Yield the frames that can be decoded."""
+    for packet in file.demux(stream):
+        with suppress(av.FFmpegError):
+            yield from packet.decode()
 
 
 def decode(path: Path) -> list[tuple[np.ndarray, ...]]:

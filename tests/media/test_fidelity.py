@@ -1,6 +1,5 @@
-"""What is not the picture: times, sound, subtitles, tags, chapters. On made clips and on real ones."""
+"""What is not the picture: times, sound, subtitles, tags, chapters. Shared clips: `test_shared_clips`."""
 
-import csv
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from describe import Description, describe
 from synth import SUBTITLES, make_clip
 
 import vidsr
-from vidsr.errors import VidsrError
 from vidsr.video.reader import Reader, Span
 from vidsr.video.writer import SegmentWriter
 
@@ -207,37 +205,3 @@ def test_part_of_a_source_that_cannot_be_searched(tmp_path: Path) -> None:
 def test_frames_limits_the_count(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "in.mp4", times=20)
     assert len(upscale(source, tmp_path / "out.mp4", frames=7).times) == 7
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
-def test_shared_clips(data: Path, tmp_path: Path, suffix: str) -> None:
-    """Every real clip that decodes keeps all of it; what is refused is refused with one line."""
-    with (data / "video" / "MANIFEST.tsv").open(encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines, delimiter="\t"))
-    done, wrong = 0, []
-    for number, row in enumerate(rows):
-        source = data / "video" / row["file"]
-        output = tmp_path / f"{number}{suffix}"
-        job = vidsr.Job(source=source, output=output, backend="nearest", preset="ultrafast")
-        try:
-            report = vidsr.run(job)
-        except VidsrError as error:
-            if "\n" in str(error) or output.exists() or list(tmp_path.glob("*.vidsr")):
-                wrong.append(f"{row['file']}: refused badly: {error}")
-            continue
-        done += 1
-        if any("time stamps" in warning for warning in report.warnings):
-            output.unlink()
-            continue
-        before, after = describe(source), describe(output)
-        if "gif" in row["codec"]:
-            before.colors = after.colors  # RGB becomes YUV
-        try:
-            assert_kept(before, after, exact=suffix == ".mp4")
-        except AssertionError as error:
-            wrong.append(f"{row['file']}: {str(error).splitlines()[0]}")
-        output.unlink()
-    assert not wrong
-    assert done > 105

@@ -219,3 +219,18 @@ def test_a_part_of_each_kind_begins_at_its_frame(tmp_path: Path) -> None:
         assert len(whole) == 60
         part = [(f.pts, bytes(f.planes[0])) for f in Reader(info, Span(start=1.2))]
         assert part == [w for w in whole if (w[0] - whole[0][0]) * info.time_base >= Fraction(12, 10)]
+
+
+def test_a_picture_that_changes_its_size(tmp_path: Path) -> None:
+    """FFmpeg's MPEG-2 decoder alone loses the last picture before the change."""
+    large = recording(tmp_path / "large.ts", [(0, 12)], size=(96, 64))
+    small = recording(tmp_path / "small.ts", [(1, 12)], size=(64, 48))
+    source = tmp_path / "in.ts"
+    source.write_bytes(large.read_bytes() + small.read_bytes())
+    with av.open(str(source)) as file:
+        assert len(list(file.decode(video=0))) == 23
+    job = vidsr.Job(source=source, output=tmp_path / "out.mp4", backend="nearest", preset="ultrafast")
+    report = vidsr.run(job)
+    assert (report.frames, report.size_out) == (24, (192, 128))
+    assert report.warnings == ("the picture changes its size to 64x48 on the way: scaled back to 96x64",)
+    assert len(set(describe(job.output).times)) == 24

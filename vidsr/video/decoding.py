@@ -12,6 +12,7 @@ from vidsr.video.clock import RAGGED, UNORDERED, Clock
 
 __all__ = ["Loss", "Picture", "decode"]
 
+_HEAD = 256  # bytes in which a sequence header is looked for
 _TRIES = 8  # to read on after an error, before the rest of the file is given up
 # FFmpeg conceals damage in HEVC without telling. In H.264 and MPEG-2 it flags such pictures, and `explode`
 # refuses there what plays well (streams that begin between two key frames).
@@ -82,6 +83,9 @@ def decode(
             early = outlet.sent(packet)
             if packet.is_corrupt and not careful:
                 yield Loss(None, "its container flags it as damaged", early, last)
+            if outlet.resized(packet):
+                yield from _rest(stream, None, outlet)
+                context.flush_buffers()
             try:
                 made = stream.decode(packet)
             except av.FFmpegError as error:
@@ -98,6 +102,8 @@ class _Outlet:
         self._clock = clock
         self._one_each = codec in _ONE_EACH and container not in UNORDERED
         self._ragged = container in RAGGED
+        self._mpeg = codec in ("mpeg1video", "mpeg2video")
+        self._size: bytes | None = None
         self._begun = False
         self._first: int | None = None
         self._early: set[int] = set()
@@ -113,6 +119,16 @@ class _Outlet:
         if early and pts is not None:
             self._early.add(pts)
         return early
+
+    def resized(self, packet: Any) -> bool:
+        """Tell whether the picture's size changes here and FFmpeg would lose the one that waits for its turn."""
+        if not (self._mpeg and packet.is_keyframe):
+            return False
+        head = bytes(packet)[:_HEAD]
+        # ISO/IEC 13818-2, 6.2.2.1: behind this 12 bits of width and 12 of height.
+        place = head.find(b"\0\0\1\xb3")
+        before, self._size = self._size, head[place + 4 : place + 7] if place >= 0 else self._size
+        return before is not None and before != self._size
 
     def pictures(self, frames: list[av.VideoFrame], *, tail: bool) -> Iterator[Picture | Loss]:
         """Yield what came out, and before it what did not."""
