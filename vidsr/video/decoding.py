@@ -84,7 +84,7 @@ def decode(
             if packet.is_corrupt and not careful:
                 yield Loss(None, "its container flags it as damaged", early, last)
             if outlet.resized(packet):
-                yield from _rest(stream, None, outlet)
+                yield from _rest(stream, None, outlet, tail=False)
                 context.flush_buffers()
             try:
                 made = stream.decode(packet)
@@ -92,7 +92,7 @@ def decode(
                 yield Loss(clock.lost(packet), error.strerror or str(error), early, last)
             else:
                 yield from outlet.pictures(made, tail=last)
-    yield from _rest(stream, end, outlet)
+    yield from _rest(stream, end, outlet, tail=True)
 
 
 class _Outlet:
@@ -121,7 +121,7 @@ class _Outlet:
         return early
 
     def resized(self, packet: Any) -> bool:
-        """Tell whether the picture's size changes here and FFmpeg would lose the one that waits for its turn."""
+        """Tell whether the size changes here, where FFmpeg would lose the picture that waits for its turn."""
         if not (self._mpeg and packet.is_keyframe):
             return False
         head = bytes(packet)[:_HEAD]
@@ -168,8 +168,8 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
             yield Loss(None, f"it cannot be read here: {error.strerror or error}")
 
 
-def _rest(stream: Any, end: Any, outlet: _Outlet) -> Iterator[Picture | Loss]:
-    """Yield what the decoder still holds at the end."""
+def _rest(stream: Any, end: Any, outlet: _Outlet, *, tail: bool) -> Iterator[Picture | Loss]:
+    """Yield what the decoder still holds; it takes nothing more then, unless it is flushed."""
     for _ in range(_TRIES):
         try:
             # Given PyAV's own last packet, these frames know their time base.
@@ -177,7 +177,7 @@ def _rest(stream: Any, end: Any, outlet: _Outlet) -> Iterator[Picture | Loss]:
         except av.error.EOFError:
             return
         except av.FFmpegError as error:
-            yield Loss(None, error.strerror or str(error), tail=True)
+            yield Loss(None, error.strerror or str(error), tail=tail)
         else:
-            yield from outlet.pictures(made, tail=True)
+            yield from outlet.pictures(made, tail=tail)
             return

@@ -101,7 +101,8 @@ class Repairs:
                 self._warn("the recording breaks off within its last picture, which is left out")
                 continue
             if isinstance(item, Loss):
-                self._lost(item)
+                if not (sought and item.early):
+                    self._lost(item)
                 continue
             if damaged and self._hurt(item):
                 continue
