@@ -93,10 +93,10 @@ class Clock:
         self._sent.remove(entry)
         return entry.pts
 
-    def passed(self, pts: int) -> list[int]:
-        """Return the times before `pts` that no frame had, ascending: later than it none will come."""
-        gone = sorted(e.pts for e in self._sent if e.pts < pts)
-        self._sent = [e for e in self._sent if e.pts >= pts]
+    def passed(self, pts: int | None) -> list[int]:
+        """Return the times before `pts` (None: all) that no frame had, ascending: none will come any more."""
+        gone = sorted(e.pts for e in self._sent if pts is None or e.pts < pts)
+        self._sent = [] if pts is None else [e for e in self._sent if e.pts >= pts]
         return gone
 
     def of(self, frame: av.VideoFrame) -> tuple[int | None, int]:

@@ -93,6 +93,7 @@ def decode(
             else:
                 yield from outlet.pictures(made, tail=last)
     yield from _rest(stream, end, outlet, tail=True)
+    yield from outlet.missing(tail=True)
 
 
 class _Outlet:
@@ -120,6 +121,12 @@ class _Outlet:
             self._early.add(pts)
         return early
 
+    def missing(self, before: int | None = None, *, tail: bool) -> Iterator[Loss]:
+        """Yield what went in and was to be shown before a time, or at all, and can no longer come out."""
+        if self._one_each:
+            for gone in self._clock.passed(before):
+                yield Loss(gone, "nothing comes out of the decoder for it", gone in self._early, tail)
+
     def resized(self, packet: Any) -> bool:
         """Tell whether the size changes here, where FFmpeg would lose the picture that waits for its turn."""
         if not (self._mpeg and packet.is_keyframe):
@@ -134,9 +141,8 @@ class _Outlet:
         """Yield what came out, and before it what did not."""
         for frame in frames:
             pts, shift = self._clock.of(frame)
-            if self._one_each and pts is not None:
-                for gone in self._clock.passed(pts):
-                    yield Loss(gone, "nothing comes out of the decoder for it", gone in self._early, tail)
+            if pts is not None:
+                yield from self.missing(pts, tail=tail)
             self._begun = self._begun or not frame.is_corrupt
             yield Picture(frame, pts, shift, bool(frame.is_corrupt), tail)
 

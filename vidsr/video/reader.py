@@ -147,7 +147,8 @@ class Reader:
             self._careful = True
             last = self._repairs.last
             begin = begin if last is None else max(begin, last + 1)
-            again = self._decode_from(begin, sequential=self._sequential or self._repairs.untimed)
+            # From the beginning: what a search in a damaged file finds is not to be relied on.
+            again = self._decode_from(begin, sequential=True)
             yield from (decoded for decoded in again if last is None or decoded.pts > last)
 
     def _decode_from(self, begin: int, *, sequential: bool) -> Iterator[Decoded]:

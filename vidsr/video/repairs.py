@@ -27,7 +27,6 @@ class Repairs:
 
     Attributes:
         last: Time of the last frame, in ticks of the reader; None: there was none.
-        untimed: Whether there were frames without a time.
     """
 
     def __init__(
@@ -49,7 +48,6 @@ class Repairs:
             rate: Frames a second of the file; None: not known.
         """
         self.last: int | None = None
-        self.untimed = False
         self._info, self._on_error, self._warn = info, on_error, warn
         self._each, self._rate = each, rate
         # Recordings of broadcasts end anywhere.
@@ -186,7 +184,6 @@ class Repairs:
                 hint="leave out --start; to go on with an interrupted job, add --discard and start anew",
             )
         if picture.pts is None:
-            self.untimed = True
             self._warn("frames without a time stamp: they follow at the frame rate")
             step = round(1 / (self._rate or 25) / (info.time_base * self._each))
             return info.start_pts if last is None else last + max(1, step) * self._each
