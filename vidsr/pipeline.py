@@ -8,18 +8,20 @@ Decoding and upscaling run in threads of their own (`Prefetch`); encoding in the
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TypeVar
 
 from vidsr.backends.base import Ticket
 from vidsr.errors import DecodeError, OptionsError, VidsrError
 from vidsr.frame import Frame
+from vidsr.heap import give_back_large_blocks
 from vidsr.job import Job
 from vidsr.models.deploy import FrameFormat
 from vidsr.planning import Plan, make_plan
-from vidsr.prefetch import Prefetch
+from vidsr.prefetch import OnDemand, Prefetch
 from vidsr.report import JobReport, StageTimes, limiting_stage
 from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.pictures import PictureSink
@@ -29,7 +31,11 @@ from vidsr.video.writer import OutputFrame
 
 __all__ = ["Progress", "flow", "open_upscaler", "run"]
 
-_QUEUE_BYTES = 192 << 20  # of frames waiting between two stages
+T = TypeVar("T")
+
+_SOURCE_BYTES = 96 << 20  # of frames waiting for the network
+_RESULT_BYTES = 192 << 20  # of frames waiting for the encoder
+_LARGE_BYTES = 96 << 20  # of one result; beyond, no frame waits anywhere
 _QUEUE_FRAMES = 8
 
 
@@ -60,6 +66,8 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     """
     started = perf_counter()
     plan = make_plan(job)
+    if _result_bytes(plan) > _LARGE_BYTES:
+        give_back_large_blocks()
     with ExitStack() as stack:
         sink = stack.enter_context(_open_sink(job, plan))
         upscaler = stack.enter_context(open_upscaler(job, plan))
@@ -117,6 +125,12 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     )
 
 
+def _result_bytes(plan: Plan) -> int:
+    layout = plan.info.pixel_format
+    shapes = layout.plane_shapes(*plan.target.size)
+    return sum(rows * columns for rows, columns in shapes) * layout.dtype.itemsize
+
+
 def _keep_part(sink: Sink, error: DecodeError) -> DecodeError:
     """Give what was made before a source broke off a name of its own; return the error that says so."""
     try:
@@ -154,15 +168,13 @@ def flow(
     made = 0
     began = perf_counter()
     encoding = 0.0
+    alone = upscaler.output_bytes > _LARGE_BYTES
+    source_depth = 0 if alone else _depth(reader.frame_bytes, _SOURCE_BYTES)
+    result_depth = 0 if alone else _depth(upscaler.output_bytes, _RESULT_BYTES)
     with (
-        Prefetch(iter(reader), _depth(reader.frame_bytes), name="decode", size=_frame_bytes) as frames,
+        _stage(iter(reader), source_depth, "decode", _frame_bytes) as frames,
         closing(_upscaled(frames, upscaler, sink)) as upscaling,
-        Prefetch(
-            upscaling,
-            _depth(upscaler.output_bytes),
-            name="inference",
-            size=_output_bytes,
-        ) as results,
+        _stage(upscaling, result_depth, "inference", _output_bytes) as results,
     ):
         for out in results:
             before = perf_counter()
@@ -186,7 +198,9 @@ def flow(
     ]
 
 
-def _upscaled(frames: Prefetch[Frame], upscaler: Upscaler, sink: Sink) -> Generator[OutputFrame]:
+def _upscaled(
+    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Upscaler, sink: Sink
+) -> Generator[OutputFrame]:
     """Yield filled frames in order, keeping the upscaler's sessions busy."""
     pending: deque[tuple[Frame, OutputFrame, Ticket]] = deque()
     broken: DecodeError | None = None
@@ -277,8 +291,12 @@ def _rest(job: Job, sink: Sink) -> Span:
     return Span(start=job.start, end=job.end, frames=left)
 
 
-def _depth(frame_bytes: int) -> int:
-    return max(1, min(_QUEUE_FRAMES, _QUEUE_BYTES // max(1, frame_bytes)))
+def _depth(frame_bytes: int, room: int) -> int:
+    return max(1, min(_QUEUE_FRAMES, room // max(1, frame_bytes)))
+
+
+def _stage(source: Iterator[T], depth: int, name: str, size: Callable[[T], int]) -> Prefetch[T] | OnDemand[T]:
+    return Prefetch(source, depth, name=name, size=size) if depth else OnDemand(source, name=name)
 
 
 def _frame_bytes(frame: Frame) -> int:

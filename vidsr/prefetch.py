@@ -21,7 +21,7 @@ from typing import Generic, Self, TypeVar
 
 from vidsr.errors import OptionsError, VidsrError
 
-__all__ = ["Prefetch"]
+__all__ = ["OnDemand", "Prefetch"]
 
 T = TypeVar("T")
 
@@ -154,7 +154,7 @@ class Prefetch(Generic[T]):
             except BaseException as caught:  # noqa: BLE001 - as above
                 error = error or caught
             with self._changed:
-                self._error = None if error is None else self._named(error)
+                self._error = None if error is None else _named(error, self.name)
                 self._ended = True
                 self._changed.notify_all()
 
@@ -181,9 +181,55 @@ class Prefetch(Generic[T]):
             self._changed.notify_all()
         return True
 
-    def _named(self, error: BaseException) -> BaseException:
-        if isinstance(error, VidsrError):
-            error.stage = error.stage or self.name
-        elif not getattr(error, "__notes__", None):
-            error.add_note(f"in vidsr's stage '{self.name}'")
-        return error
+
+class OnDemand(Generic[T]):
+    """A stage without a thread: each item is made when it is asked for, and none is held.
+
+    For items so large that one held ready costs more than the overlap gains. It is used, and tells of
+    itself, as `Prefetch` does: the consumer is starved for as long as `source` works.
+    """
+
+    def __init__(self, source: Iterable[T], *, name: str) -> None:
+        """Take any iterable; `name` is the stage's."""
+        self.name = name
+        self.worked_s = self.blocked_s = 0.0
+        self._iterator = iter(source)
+
+    @property
+    def starved_s(self) -> float:
+        """Seconds that the consumer waited for an item."""
+        return self.worked_s
+
+    def __iter__(self) -> Iterator[T]:
+        """Return self: items are handed out once."""
+        return self
+
+    def __next__(self) -> T:
+        """Make the next item; an error is raised with the stage's name, as by `Prefetch`."""
+        started = perf_counter()
+        try:
+            return next(self._iterator)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            raise _named(error, self.name) from None
+        finally:
+            self.worked_s += perf_counter() - started
+
+    def __enter__(self) -> Self:
+        """Return self."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the source."""
+        close = getattr(self._iterator, "close", None)
+        if close is not None:
+            close()
+
+
+def _named(error: BaseException, stage: str) -> BaseException:
+    if isinstance(error, VidsrError):
+        error.stage = error.stage or stage
+    elif not getattr(error, "__notes__", None):
+        error.add_note(f"in vidsr's stage '{stage}'")
+    return error

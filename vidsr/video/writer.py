@@ -144,6 +144,9 @@ class SegmentWriter:
         container, self._container = self._container, None
         try:
             container.close()
+            # With these the encoder goes, before FFmpeg decodes a frame of its work to know it.
+            del container
+            self._stream = None
             # FFmpeg does not tell of everything that a full disk did not take.
             with av.open(str(self.path)) as written:
                 whole = sum(bool(p.size) and not p.is_corrupt for p in written.demux(video=0))

@@ -1,0 +1,28 @@
+"""What the C library keeps of freed memory."""
+
+from __future__ import annotations
+
+import ctypes
+
+__all__ = ["give_back_large_blocks"]
+
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE = 4 << 20
+
+
+def give_back_large_blocks() -> bool:
+    """Make the C library return blocks of 4 MiB and more to the system as soon as they are freed.
+
+    glibc learns from the first large blocks that are freed to keep the next ones of their size (mallopt(3),
+    M_MMAP_THRESHOLD). For planes of 8 to 32 MB that comes to gigabytes that nothing uses, while small frames
+    gain by it: so this is for jobs with large frames. It holds for the whole process.
+
+    Returns:
+        Whether this C library can do it; others than glibc cannot, or need not.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        library.malloc_trim(0)
+        return bool(library.mallopt(_M_MMAP_THRESHOLD, _LARGE))
+    except (AttributeError, OSError, TypeError):
+        return False
