@@ -108,8 +108,12 @@ def upscale(
         typer.Option("-e", help="A further encoder option, key=value.", rich_help_panel=_VIDEO),
     ] = None,
     drop: Annotated[
-        list[int] | None,
-        typer.Option(help="Leave out the source's stream of this index.", rich_help_panel=_VIDEO),
+        list[str] | None,
+        typer.Option(
+            help="Leave out a stream, by its index, or all of a kind: audio, subtitle, attachment, cover,"
+            " video (further ones), data.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="Begin here: seconds or H:MM:SS.", rich_help_panel=_PART)
