@@ -36,9 +36,15 @@ def extended(source: Path, target: Path, form: str | None = None) -> Iterator[tu
 
 
 def add_tone(
-    out: Any, later: list[Callable[[], None]], codec: str, *, rate: int = RATE, layout: str = "stereo"
+    out: Any,
+    later: list[Callable[[], None]],
+    codec: str,
+    *,
+    rate: int = RATE,
+    layout: str = "stereo",
+    seconds: float = 0.5,
 ) -> Any:
-    """Add half a second of a tone in a codec to what `extended` yields."""
+    """Add a tone in a codec to what `extended` yields."""
     stream = out.add_stream(codec, rate=rate, layout=layout, options={"strict": "-2"})
     if codec == "libopencore_amrnb":
         stream.bit_rate = 12200
@@ -48,7 +54,7 @@ def add_tone(
     def encode() -> None:
         size = stream.codec_context.frame_size or 1024
         resampler = av.AudioResampler(format=stream.codec_context.format.name, layout=layout, rate=rate)
-        for start in range(0, rate // 2 - size + 1, size):
+        for start in range(0, int(rate * seconds) - size + 1, size):
             wave = (np.sin((np.arange(size) + start) * (2 * np.pi * 440 / rate)) * 8000).astype(np.int16)
             channels = 1 if layout == "mono" else 2
             samples = np.repeat(wave[:, None], channels, axis=1).reshape(1, -1)

@@ -13,6 +13,7 @@ from vidsr.video.containers import CONTAINERS, Container, Fate, fate_in
 from vidsr.video.subtitles import unconvertible
 from vidsr.video.tags import lost_of_streams, lost_tags
 from vidsr.video.timecode import Timecode, find_timecode
+from vidsr.video.timing import seen_rate
 
 __all__ = ["CarryPlan", "choose_suffix", "dropped_indices", "name_of", "plan_streams"]
 
@@ -200,8 +201,11 @@ def _timecode(
     text = find_timecode(info)
     if text is None:
         return None, ()
-    rate = info.frame_rate
-    timecode = Timecode.at(text, rate / 2 if rate and fields else rate)
+    rate = info.frame_rate / 2 if info.frame_rate and fields else info.frame_rate
+    timecode = Timecode.at(text, rate)
+    if timecode.rate is None:  # headers may state any rate: Matroska files say 1000
+        rate = seen_rate(info)
+        timecode = Timecode.at(text, rate)
     timecode = timecode.doubled() if fields else timecode
     if container.form in ("mp4", "mov") and timecode.rate is None:
         shown = "an unknown rate" if not rate else f"{float(rate):.4g} frames a second"

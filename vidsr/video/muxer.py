@@ -103,12 +103,20 @@ def join(
 
 
 def _timescale(info: VideoInfo, source: Any, plan: CarryPlan, time_base: Fraction) -> int:
-    """Return ticks a second that are exact for all moving video of an MP4 file: they share one option."""
+    """Return ticks a second that are exact for all moving video of an MP4 file, and for its timecode.
+
+    They share one option of the muxer.
+    """
     ticks = time_base.denominator
-    for other in info.others:
-        if other.kind == "video" and not other.cover and other.index in plan.copied:
-            common = lcm(ticks, Fraction(source.streams[other.index].time_base).denominator)
-            ticks = common if common <= _MAX_TIMESCALE else ticks
+    wanted = [
+        Fraction(source.streams[other.index].time_base).denominator
+        for other in info.others
+        if other.kind == "video" and not other.cover and other.index in plan.copied
+    ]
+    if plan.timecode is not None and plan.timecode.rate is not None:
+        wanted.append(plan.timecode.rate.numerator)
+    for unit in wanted:
+        ticks = lcm(ticks, unit) if lcm(ticks, unit) <= _MAX_TIMESCALE else ticks
     return ticks
 
 
