@@ -10,6 +10,7 @@ from vidsr.errors import OptionsError
 from vidsr.frame import OtherStream, VideoInfo
 from vidsr.job import DROP_KINDS
 from vidsr.video.containers import CONTAINERS, Container, Fate, fate_in
+from vidsr.video.latm import unconvertible_latm
 from vidsr.video.subtitles import unconvertible
 from vidsr.video.tags import lost_of_streams, lost_tags
 from vidsr.video.timecode import Timecode, find_timecode
@@ -29,7 +30,7 @@ class CarryPlan:
     copied: tuple[int, ...] = ()
     """Stream indices whose packets are copied as they are."""
     converted: tuple[tuple[int, str], ...] = ()
-    """(stream index, codec) of text subtitles that change their form."""
+    """(stream index, codec) of text subtitles, and of AAC in LATM, that change their form."""
     left_out: dict[int, str] = field(default_factory=dict)
     """Why, by stream index."""
     timecode: Timecode | None = None
@@ -181,7 +182,15 @@ def _refuse(info: VideoInfo, output: Path, others: Collection[OtherStream], fate
 
 
 def _check_conversion(info: VideoInfo, output: Path, other: OtherStream, codec: str) -> None:
-    """Raise if a text subtitle would lose something on its way into another form."""
+    """Raise if a stream would lose something on its way into another form."""
+    if other.codec == "aac_latm":
+        if why := unconvertible_latm(info, other):
+            raise OptionsError(
+                f"{output.suffix} cannot hold {name_of(other)}, which has {why}",
+                path=output,
+                hint=f"no container that vidsr writes holds it; add --drop {other.index} to leave it out",
+            )
+        return
     lost = unconvertible(info, other, codec)
     if not lost:
         return

@@ -58,6 +58,8 @@ def fate_in(container: Container, info: VideoInfo, other: OtherStream) -> Fate:
         return Fate("copied" if other.codec in COVERS.get(container.form, ()) else "refused")
     if container.form in other.fits:
         return Fate("copied")
+    if other.codec == "aac_latm" and container is not _WEBM:
+        return Fate("converted", "aac")
     if other.kind == "subtitle" and other.codec in _TEXT:
         return Fate("converted", container.text)
     return Fate("refused")

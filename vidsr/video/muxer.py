@@ -144,7 +144,7 @@ def _mux(
     time_base: Fraction,
     timeline: Timeline,
 ) -> None:
-    tracks = None if source is None else Tracks(out, source, plan)
+    tracks = None if source is None else Tracks(out, source, Path(info.path), plan)
     # The order of the source; only the picture comes before other video, for whoever shows the first one.
     first = min([info.stream_index, *(o.index for o in info.others if o.kind == "video" and not o.cover)])
     if tracks is not None:

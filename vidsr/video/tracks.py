@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -12,6 +13,7 @@ import av
 from vidsr.frame import OtherStream
 from vidsr.video.carrying import CarryPlan
 from vidsr.video.copying import add_copy
+from vidsr.video.latm import LatmConverter, add_aac
 from vidsr.video.subtitles import TextConverter, add_text
 from vidsr.video.tags import stream_tags
 
@@ -32,7 +34,7 @@ class _Track:
     """One stream of the result."""
 
     stream: Any
-    converter: TextConverter | None = None
+    converter: TextConverter | LatmConverter | None = None
     last: int | None = None
     """Decoding time of its last packet, in ticks of `stream`."""
     following: Fraction | None = None
@@ -44,9 +46,9 @@ class _Track:
 class Tracks:
     """All streams that go along."""
 
-    def __init__(self, out: Any, source: Any, plan: CarryPlan) -> None:
-        """Take them from `source` into `out`; nothing is added yet."""
-        self._out, self._source, self._plan = out, source, plan
+    def __init__(self, out: Any, source: Any, path: Path, plan: CarryPlan) -> None:
+        """Take them from `source`, the open file at `path`, into `out`; nothing is added yet."""
+        self._out, self._source, self._path, self._plan = out, source, path, plan
         self._tracks: dict[int, _Track] = {}
 
     def add(self, other: OtherStream) -> None:
@@ -54,7 +56,10 @@ class Tracks:
         stream = self._source.streams[other.index]
         codec = dict(self._plan.converted).get(other.index)
         form = self._plan.container.form
-        if codec is not None:
+        if codec == "aac":
+            added, converter = add_aac(self._out, stream, self._path)
+            self._tracks[other.index] = _Track(added, converter)
+        elif codec is not None:
             added = add_text(self._out, codec, stream.time_base)
             self._tracks[other.index] = _Track(added, TextConverter(stream, other.codec, codec))
         elif other.index not in self._plan.copied:
