@@ -128,6 +128,15 @@ def test_sound(sounds: dict[str, Path], tmp_path: Path, form: str, suffix: str) 
             assert decoded_sound(source, index) == decoded_sound(output, place)
 
 
+def test_sound_described_as_in_wave_goes_on(sounds: dict[str, Path], tmp_path: Path) -> None:
+    """From AVI into Matroska, and from there once more: what was written is understood."""
+    upscale(sounds["avi"], tmp_path / "one.mkv")
+    upscale(tmp_path / "one.mkv", tmp_path / "two.mkv")
+    for index in range(1, 1 + len(SOUND["avi"])):
+        assert packets_of(tmp_path / "two.mkv", index) == packets_of(sounds["avi"], index)
+        assert decoded_sound(tmp_path / "two.mkv", index) == decoded_sound(sounds["avi"], index)
+
+
 def test_dts(data: Path, tmp_path: Path) -> None:
     """There is no encoder here: its packets are a shared clip's, which has no video beside them."""
     source = tmp_path / "in.mkv"

@@ -62,12 +62,9 @@ def test_the_same_sound_in_files(tmp_path: Path, rate: int, layout: str) -> None
 def test_a_broadcast(data: Path, tmp_path: Path) -> None:
     """Its first frames refer to a description that comes later; its last one is cut off."""
     source = data / "video" / "fate" / "hevc" / "loewe.mp4"
-    vidsr.run(
-        vidsr.Job(
-            source=source, output=tmp_path / "out.mkv", backend="nearest", preset="ultrafast", scale="1.1"
-        )
-    )
-    assert sound_of(tmp_path / "out.mkv") == sound_of(source)
+    output = tmp_path / "out.mkv"
+    vidsr.run(vidsr.Job(source=source, output=output, backend="nearest", preset="ultrafast", scale=1.1))
+    assert sound_of(output) == sound_of(source)
     assert len(sound_of(source)) == 16
 
 
