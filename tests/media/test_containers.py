@@ -128,6 +128,23 @@ def test_sound(sounds: dict[str, Path], tmp_path: Path, form: str, suffix: str) 
             assert decoded_sound(source, index) == decoded_sound(output, place)
 
 
+def test_sound_that_nothing_holds(tmp_path: Path) -> None:
+    """It is told before the first frame, with a name and without one."""
+    plain = make_clip(tmp_path / "plain.mkv", times=5, size=(32, 32))
+    with extended(plain, tmp_path / "in.nut", "nut") as (out, later):
+        add_tone(out, later, "g722", rate=16000, layout="mono")
+    for output in (None, tmp_path / "out.mkv", tmp_path / "out.mp4"):
+        with pytest.raises(OptionsError) as caught:
+            vidsr.run(vidsr.Job(source=tmp_path / "in.nut", output=output, backend="nearest"))
+        assert str(caught.value).endswith(
+            " cannot hold stream 1 (audio, adpcm_g722); no container that vidsr writes holds all of this"
+            " source; add --drop 1 to leave it out"
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.nut", "plain.mkv"]
+    report = vidsr.run(vidsr.Job(source=tmp_path / "in.nut", backend="nearest", drop=(1,)))
+    assert report.output == str(tmp_path / "in_2x.mp4")
+
+
 def test_sound_described_as_in_wave_goes_on(sounds: dict[str, Path], tmp_path: Path) -> None:
     """From AVI into Matroska, and from there once more: what was written is understood."""
     upscale(sounds["avi"], tmp_path / "one.mkv")

@@ -14,6 +14,7 @@ from vidsr.frame import OtherStream
 from vidsr.video.carrying import CarryPlan
 from vidsr.video.copying import add_copy
 from vidsr.video.latm import LatmConverter, add_aac
+from vidsr.video.probe import open_source
 from vidsr.video.subtitles import TextConverter, add_text
 from vidsr.video.tags import stream_tags
 
@@ -99,8 +100,9 @@ class Tracks:
         """Add cover art as Matroska holds it: as an attached file, whose name says what it is."""
         name = f"cover.{_SUFFIXES.get(other.codec, other.codec)}"
         tags = dict(stream.metadata)
-        picture = next((bytes(packet) for packet in self._source.demux(stream) if packet.size), b"")
-        self._source.seek(0)
+        with open_source(self._path) as again:  # a search back to the start may lose sound before zero
+            packets = again.demux(again.streams[other.index])
+            picture = next((bytes(packet) for packet in packets if packet.size), b"")
         added = self._out.add_attachment(
             tags.get("filename", name), tags.get("mimetype", _MIME[other.codec]), picture
         )
