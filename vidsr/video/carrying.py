@@ -18,8 +18,11 @@ from vidsr.video.timing import seen_rate
 
 __all__ = ["CarryPlan", "choose_suffix", "dropped_indices", "name_of", "plan_streams"]
 
-# Sound that players find in an MP4 file; the muxer also takes Vorbis and PCM.
-_PLAYED = frozenset("aac mp3 mp2 ac3 eac3 alac opus flac dts".split())
+# What players find in an MP4 file; the muxer also takes Vorbis, PCM and a DVD's subtitles.
+_PLAYED = {
+    "audio": frozenset("aac mp3 mp2 ac3 eac3 alac opus flac dts".split()),
+    "subtitle": frozenset({"mov_text", "ttml"}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def _first_misfit(info: VideoInfo, others: Collection[OtherStream], suffix: str)
         how = fate_in(container, info, other).how
         if how in ("converted", "refused"):
             return other
-        if suffix == ".mp4" and other.kind == "audio" and other.codec not in _PLAYED:
+        if suffix == ".mp4" and other.codec not in _PLAYED.get(other.kind, {other.codec}):
             return other
         # Players show the first video stream of an MP4 file, and nothing tells that there is another.
         if suffix == ".mp4" and other.kind == "video" and not other.cover:
