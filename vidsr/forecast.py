@@ -231,7 +231,7 @@ def _fates(job: Job, plan: Plan) -> list[StreamFate]:
     found = [StreamFate(info.stream_index, "video", info.codec, "enlarged")]
     converted = {} if carry is None else dict(carry.converted)
     for other in info.others:
-        what = (other.index, other.kind, other.codec)
+        what = (other.index, other.kind, other.tag or other.codec)  # data has a tag and often no codec
         if carry is not None and other.index in carry.copied:
             found.append(StreamFate(*what, "copied"))
         elif other.index in converted:

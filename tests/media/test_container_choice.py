@@ -117,6 +117,10 @@ def test_telemetry_needs_a_container_that_holds_it(tmp_path: Path) -> None:
 def test_what_no_container_holds_is_told(data: Path) -> None:
     """Sound and subtitles are refused; metadata that a camera adds is left out with a note."""
     phone = vidsr.probe(data / "video" / "androidx-media" / "mp4" / "sample_with_color_info.mp4")
+    assert choose_suffix(phone) == (
+        ".mp4",
+        ".mp4 holds every stream as it is, but for data that no container holds",
+    )
     plan = plan_streams(phone, Path("out.mp4"))
     assert [note for note in plan.notes if "left out" in note] == [
         f"stream {i} (data, mebx) is left out: no container that vidsr writes takes it" for i in (2, 3, 4)

@@ -77,7 +77,9 @@ def choose_suffix(info: VideoInfo, *, drop: Collection[int | str] = ()) -> tuple
     others = [other for other in info.others if other.index not in gone]
     misfits = {suffix: _first_misfit(info, others, suffix) for suffix in (".mp4", ".mkv", ".mov")}
     if misfits[".mp4"] is None:
-        return ".mp4", ".mp4 holds every stream as it is"
+        none = [o for o in others if fate_in(CONTAINERS[".mp4"], info, o).how == "left out"]
+        but = ", but for data that no container holds" if none else ""
+        return ".mp4", f".mp4 holds every stream as it is{but}"
     why = f".mp4 would not hold {name_of(misfits['.mp4'])} as it is"
     if misfits[".mkv"] is not None and misfits[".mov"] is None:
         return ".mov", f"{why}, nor .mkv {name_of(misfits['.mkv'])}"
