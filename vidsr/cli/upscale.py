@@ -31,7 +31,7 @@ def upscale(
             "-o",
             "--output",
             help="The result: .mp4 .mkv .mov .webm, a picture, out_%04d.png, or null: to measure only."
-            " Default: beside the source, clip_2x.mp4 or .mkv.",
+            " Default: beside the source, clip_2x.mp4, .mkv or .mov.",
         ),
     ] = None,
     model: Annotated[
