@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from vidsr.errors import VidsrError
-from vidsr.frame import ColorInfo, OtherStream, VideoInfo
+from vidsr.frame import ColorInfo, OtherStream
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.planning import Plan, make_plan
 from vidsr.trial import Trial, try_out
 from vidsr.video.carried import carried_bytes
-from vidsr.video.containers import CarryPlan, not_in_mp4
+from vidsr.video.carrying import CarryPlan, choose_suffix
 from vidsr.video.inspection import FrameCount, Inspection, count_frames, inspect_source
 from vidsr.video.probe import is_pattern
 from vidsr.video.work import Unfinished, find_unfinished
@@ -209,8 +209,7 @@ def _carried(plan: Plan, frames: int | None) -> int | None:
     """Return the bytes of the streams that go along, cut like the video."""
     if plan.carry is None:
         return 0
-    indices = {*plan.carry.copied, *(index for index, _, _ in plan.carry.converted)}
-    found = carried_bytes(plan.info, indices)
+    found = carried_bytes(plan.info, plan.carry.carried)
     total = plan.info.estimated_frames
     if found is None or not total or frames is None:
         return found
@@ -224,35 +223,28 @@ def _container_reason(job: Job, plan: Plan) -> str:
         return "as it was named"
     if plan.carry is None:
         return "a picture stays a picture"
-    misfit = not_in_mp4(plan.info, drop=job.drop)
-    if misfit is None:
-        return ".mp4 holds every stream as it is"
-    return f".mp4 would not hold stream {misfit.index} ({misfit.kind}, {misfit.codec}) as it is"
+    return choose_suffix(plan.info, drop=job.drop)[1]
 
 
 def _fates(job: Job, plan: Plan) -> list[StreamFate]:
     info, carry = plan.info, plan.carry
     found = [StreamFate(info.stream_index, "video", info.codec, "enlarged")]
-    converted = {} if carry is None else {index: codec for index, codec, _ in carry.converted}
+    converted = {} if carry is None else dict(carry.converted)
     for other in info.others:
-        what = (other.index, other.kind, other.codec)
+        what = (other.index, other.kind, other.tag or other.codec)  # data has a tag and often no codec
         if carry is not None and other.index in carry.copied:
             found.append(StreamFate(*what, "copied"))
         elif other.index in converted:
             found.append(StreamFate(*what, "converted", f"to {converted[other.index]}"))
         else:
-            found.append(StreamFate(*what, "dropped", _why_dropped(job, info, carry, other)))
+            found.append(StreamFate(*what, "dropped", _why_dropped(job, carry, other)))
     return sorted(found, key=lambda stream: stream.index)
 
 
-def _why_dropped(job: Job, info: VideoInfo, carry: CarryPlan | None, other: OtherStream) -> str:
-    if other.index in job.drop:
-        return "asked for by --drop"
-    if carry is None:
-        return "nothing is written" if job.output == NULL_OUTPUT else "pictures have no place for it"
-    if info.chapters and other.codec in ("none", "bin_data"):
-        return "MP4's own form of the chapters, which are kept"
-    return "no container that vidsr writes takes it"
+def _why_dropped(job: Job, carry: CarryPlan | None, other: OtherStream) -> str:
+    if carry is not None:
+        return carry.left_out[other.index]
+    return "nothing is written" if job.output == NULL_OUTPUT else "pictures have no place for it"
 
 
 def _time_changes(seen: Inspection) -> list[str]:

@@ -180,10 +180,20 @@ class OtherStream:
     kind: str
     """audio, subtitle, attachment, data, or video for cover art and further pictures."""
     codec: str
+    """FFmpeg's name; "none" where FFmpeg does not know it."""
     language: str = ""
     title: str = ""
     cover: bool = False
     """Whether it is an attached picture."""
+    tag: str = ""
+    """Four-character code of a data stream: tmcd, gpmd, mebx, ..."""
+    wave: bool = False
+    """Whether its sound is described as in a WAVE file: so AVI and ASF do, and Matroska can."""
+    fits: frozenset[str] = frozenset()
+    """FFmpeg's names of the muxers that take its packets as they are: mp4, mov, matroska, webm."""
+    dispositions: tuple[str, ...] = ()
+    """default, forced, comment, ..."""
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +233,13 @@ class VideoInfo:
     """Whether the source is a single picture or a sequence of picture files."""
     others: tuple[OtherStream, ...] = ()
     chapters: int = 0
+    chapter_tags: tuple[str, ...] = ()
+    """Keys of chapters' metadata beside their titles."""
     metadata: dict[str, str] = field(default_factory=dict)
+    stream_tags: dict[str, str] = field(default_factory=dict)
+    """Of the video stream."""
+    dispositions: tuple[str, ...] = ()
+    """Of the video stream."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

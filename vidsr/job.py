@@ -14,6 +14,7 @@ from vidsr.errors import OptionsError
 __all__ = [
     "AUTO",
     "DEFAULT_SCALE",
+    "DROP_KINDS",
     "MAX_SCALE",
     "NULL_OUTPUT",
     "Deinterlace",
@@ -38,6 +39,9 @@ Deinterlace = Literal["auto", "off", "frame", "field", "idet"]
 
 OnError = Literal["stop", "skip", "conceal"]
 """What becomes of a damaged source; see `Job.on_error`."""
+
+DROP_KINDS = ("audio", "subtitle", "attachment", "cover", "video", "data")
+"""Kinds of streams that can be dropped by name; video: others than the one that is enlarged."""
 
 MAX_SCALE = 16
 """Largest magnification along an axis."""
@@ -97,8 +101,8 @@ class Job:
     """What becomes of packets and pictures that are damaged. stop: the job fails there, and what was made
     before it is kept as ``name.partial.mp4``; skip: they are left out, and the frame before is shown longer;
     conceal: what the decoder patches is taken, and where nothing comes out the frame before is repeated."""
-    drop: tuple[int, ...] = ()
-    """Indices of the source's streams that the result goes without."""
+    drop: tuple[int | str, ...] = ()
+    """What of the source the result goes without: indices of streams, or `DROP_KINDS`."""
 
     start: float | None = None
     """Seconds from the first frame: skip what is shown earlier."""
@@ -135,6 +139,10 @@ class Job:
             raise OptionsError(f"--start must be 0 or more, not {self.start:g}")
         if self.end is not None and self.end <= (self.start or 0):
             raise OptionsError(f"--end ({self.end:g} s) must come after --start ({self.start or 0:g} s)")
+        for asked in map(str, self.drop):
+            if not asked.isdecimal() and asked not in DROP_KINDS:
+                takes = f"it takes the index of a stream, or {', '.join(DROP_KINDS)}"
+                raise OptionsError(f"--drop '{asked}' means nothing", hint=takes)
         for name, least in (("threads", 0), ("encoder_threads", 0), ("segment_frames", 1)):
             if (value := getattr(self, name)) < least:
                 raise OptionsError(f"--{name.replace('_', '-')} must be {least} or more, not {value}")

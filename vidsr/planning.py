@@ -17,8 +17,9 @@ from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import Matrix, VideoInfo
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.target import Target, resolve_target
+from vidsr.video.carrying import CarryPlan, choose_suffix, plan_streams
 from vidsr.video.compression import measure_compression
-from vidsr.video.containers import CONTAINERS, CarryPlan, default_suffix, plan_streams
+from vidsr.video.containers import CONTAINERS
 from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
 from vidsr.video.encoders import PICTURE_CODECS, Coding, EncoderSettings, choose_coding, plan_encoder
 from vidsr.video.idet import plan_deinterlacing
@@ -95,7 +96,8 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
     settings, carry = None, None
     if coding is not None:
         name = name or default_output(job, info, target)
-        carry = None if pictures else plan_streams(info, name, drop=job.drop)
+        if not pictures:
+            carry = plan_streams(info, name, drop=job.drop, fields=fields.mode == "field")
         threads = job.encoder_threads or usable_cores()
         settings = plan_encoder(job, info, target, coding, threads=threads, pictures=pictures is not None)
         if check_output:
@@ -123,7 +125,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
 def default_output(job: Job, info: VideoInfo, target: Target) -> Path:
     """Return the name of a result that was given none: beside the source, ``clip_2x.mp4``.
 
-    Pictures stay pictures; videos become .mp4 if it holds all of the source's streams, else .mkv.
+    Pictures stay pictures; videos become what `choose_suffix` says.
     """
     stem, suffix = job.source.stem, _default_suffix(job, info)
     if is_pattern(job.source):
@@ -133,7 +135,7 @@ def default_output(job: Job, info: VideoInfo, target: Target) -> Path:
 
 def _default_suffix(job: Job, info: VideoInfo) -> str:
     if not info.still:
-        return default_suffix(info, drop=job.drop)
+        return choose_suffix(info, drop=job.drop)[0]
     suffix = job.source.suffix.lower()
     return suffix if suffix in PICTURE_CODECS else ".png"
 

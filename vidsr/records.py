@@ -1,8 +1,8 @@
 """Frozen dataclasses from TOML and back, strictly: a wrong key or type is an error with its place named.
 
 Cards, recipes and jobs are all read this way. Supported field types: str, int, float, bool, Path,
-Fraction, other dataclasses, tuples and dicts of these, and ``X | None``. A Fraction is written as a whole
-number where it is one, else as "3/2"; a decimal such as 1.5 is read too, and is exact.
+Fraction, other dataclasses, tuples and dicts of these, ``X | None`` and ``int | str``. A Fraction is written
+as a whole number where it is one, else as "3/2"; a decimal such as 1.5 is read too, and is exact.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def _plain(value: Any, keep_none: bool) -> Any:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
-        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+        kinds = [a for a in arguments if a is not type(None)]
+        return _convert(type(value) if type(value) in kinds else kinds[0], value, where)
     if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
         return from_mapping(typing.cast("type[Any]", hint), value, f"{where}.")
     if origin is tuple and isinstance(value, list | tuple):

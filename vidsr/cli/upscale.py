@@ -31,7 +31,7 @@ def upscale(
             "-o",
             "--output",
             help="The result: .mp4 .mkv .mov .webm, a picture, out_%04d.png, or null: to measure only."
-            " Default: beside the source, clip_2x.mp4 or .mkv.",
+            " Default: beside the source, clip_2x.mp4, .mkv or .mov.",
         ),
     ] = None,
     model: Annotated[
@@ -123,8 +123,12 @@ def upscale(
         ),
     ] = _DEFAULTS["on_error"],
     drop: Annotated[
-        list[int] | None,
-        typer.Option(help="Leave out the source's stream of this index.", rich_help_panel=_VIDEO),
+        list[str] | None,
+        typer.Option(
+            help="Leave out a stream, by its index, or all of a kind: audio, subtitle, attachment, cover,"
+            " video (further ones), data.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = None,
     start: Annotated[
         str | None, typer.Option(help="Begin here: seconds or H:MM:SS.", rich_help_panel=_PART)

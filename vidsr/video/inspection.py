@@ -15,6 +15,7 @@ import av
 from vidsr.errors import VidsrError
 from vidsr.frame import VideoInfo
 from vidsr.video.compression import Compression, measure_compression
+from vidsr.video.others import codec_name, disposition_names, is_cover
 from vidsr.video.probe import open_source, probe, video_stream
 from vidsr.video.timing import Timing, scan_timing
 
@@ -118,7 +119,7 @@ def inspect_source(path: Path) -> Inspection:
     info = probe(path, timeout=_WAIT_SECONDS)
     with open_source(path, timeout=_WAIT_SECONDS) as container:
         stream = video_stream(container, path)
-        streams = tuple(_seen(s, main=s.index == info.stream_index) for s in container.streams)
+        streams = tuple(_seen(container, s, main=s.index == info.stream_index) for s in container.streams)
         timing = scan_timing(container, stream)
         stated = stream.frames or None
         chapters = tuple(_chapters(container))
@@ -220,25 +221,19 @@ def _chapters(container: Any) -> Iterator[Chapter]:
         yield Chapter(float(chapter["start"] * unit), float(chapter["end"] * unit), title)
 
 
-def _seen(stream: Any, *, main: bool) -> StreamSeen:
+def _seen(container: Any, stream: Any, *, main: bool) -> StreamSeen:
     context, tags = stream.codec_context, stream.metadata
-    if context is not None:
-        codec = context.codec.canonical_name
-    else:
-        # FFmpeg decodes every kind of subtitle but WebVTT in Matroska, for which PyAV has no name.
-        codec = "webvtt" if stream.type == "subtitle" else "none"
-    flags = stream.disposition
     sound = stream.type == "audio" and context is not None
     picture = stream.type == "video" and context is not None
     return StreamSeen(
         index=stream.index,
         kind=stream.type,
-        codec=codec,
+        codec=codec_name(container, stream),
         profile=(getattr(stream, "profile", None) or "") if context is not None else "",
         language=tags.get("language", ""),
         title=tags.get("title", tags.get("name", "")),
-        dispositions=tuple(str(flag.name) for flag in av.stream.Disposition if flag & flags),
-        cover=bool(flags & av.stream.Disposition.attached_pic),
+        dispositions=disposition_names(stream),
+        cover=is_cover(stream),
         main=main,
         size=(context.width, context.height) if picture else None,
         sample_rate=context.sample_rate or None if sound else None,

@@ -8,21 +8,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 from pathlib import Path
 from typing import Any
 
 import av
 import av.container
-from av.bitstream import BitStreamFilterContext
 
 from vidsr.errors import EncodeError, OutputError
 from vidsr.frame import VideoInfo
-from vidsr.video.clock import SharedClock
-from vidsr.video.containers import CarryPlan
+from vidsr.video.carrying import CarryPlan
 from vidsr.video.probe import open_source
-from vidsr.video.tags import container_tags, shifted_chapters, stream_tags
+from vidsr.video.tags import container_tags, shifted_chapters
+from vidsr.video.timecode import Timecode
+from vidsr.video.tracks import Timed, Tracks, copy_stream_tags
 
 __all__ = ["Part", "Timeline", "join"]
+
+_MAX_TIMESCALE = 1 << 24  # ticks a second; a single frame may last 2^32 of them, which is 256 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ def join(
     try:
         with ExitStack() as stack:
             source = None if info.still else stack.enter_context(open_source(Path(info.path)))
-            options = _muxer_options(plan, time_base)
+            options = _muxer_options(plan, _timescale(info, source, plan, time_base))
             out = av.open(str(target), "w", format=plan.container.form, container_options=options)
             try:
                 _mux(out, source, info, parts, plan, time_base, timeline)
@@ -103,13 +106,31 @@ def join(
         raise
 
 
-def _muxer_options(plan: CarryPlan, time_base: Fraction) -> dict[str, str]:
+def _timescale(info: VideoInfo, source: Any, plan: CarryPlan, time_base: Fraction) -> int:
+    """Return ticks a second that are exact for all moving video of an MP4 file, and for its timecode.
+
+    They share one option of the muxer.
+    """
+    ticks = time_base.denominator
+    wanted = [
+        Fraction(source.streams[other.index].time_base).denominator
+        for other in info.others
+        if other.kind == "video" and not other.cover and other.index in plan.copied
+    ]
+    if plan.timecode is not None and plan.timecode.rate is not None:
+        wanted.append(plan.timecode.rate.numerator)
+    for unit in wanted:
+        ticks = lcm(ticks, unit) if lcm(ticks, unit) <= _MAX_TIMESCALE else ticks
+    return ticks
+
+
+def _muxer_options(plan: CarryPlan, timescale: int) -> dict[str, str]:
     # bitexact: no random identifiers and no dates, so that the same job gives the same bytes.
     options = {"fflags": "+bitexact"}
     if plan.container.form in ("mp4", "mov"):
         options |= {
             "movie_timescale": "90000",
-            "video_track_timescale": str(time_base.denominator),
+            "video_track_timescale": str(timescale),
             "movflags": "+faststart",
         }
     elif plan.container.form in ("matroska", "webm"):
@@ -127,11 +148,41 @@ def _mux(
     time_base: Fraction,
     timeline: Timeline,
 ) -> None:
-    with av.open(str(parts[0].path)) as first:
+    tracks = None if source is None else Tracks(out, source, Path(info.path), plan)
+    # The order of the source; only the picture comes before other video, for whoever shows the first one.
+    first = min([info.stream_index, *(o.index for o in info.others if o.kind == "video" and not o.cover)])
+    if tracks is not None:
+        for other in info.others:
+            if other.index < first:
+                tracks.add(other)
+    video, header = _add_video(out, info, parts[0], plan.container.form)
+    video.time_base = time_base
+    if source is not None and tracks is not None:
+        out.metadata.update(container_tags(source.metadata, plan.container.form))
+        copy_stream_tags(source.streams[info.stream_index], video)
+        for other in info.others:
+            if other.index >= first:
+                tracks.add(other)
+        chapters = shifted_chapters(source.chapters(), timeline)
+        if chapters:
+            out.set_chapters(chapters)
+        if plan.timecode is not None:
+            _set_timecode(video, plan, plan.timecode, info, timeline)
+    out.start_encoding()
+    streams = [_video_packets(parts, video, time_base, timeline.origin, header)]
+    if tracks is not None:
+        streams.append(tracks.packets(timeline))
+    for _, _, packet in heapq.merge(*streams, key=lambda item: item[:2]):
+        out.mux(packet)
+
+
+def _add_video(out: Any, info: VideoInfo, part: Part, form: str) -> tuple[Any, bytes]:
+    """Add the picture's stream as its first segment describes it; return it and the segment's header."""
+    with av.open(str(part.path)) as first:
         template = first.streams.video[0]
         video = out.add_stream_from_template(template, opaque=True)
         if info.display_matrix is not None:
-            video.set_display_matrix(_matrix_for(plan.container.form, info.display_matrix))
+            video.set_display_matrix(_matrix_for(form, info.display_matrix))
         elif info.rotation:
             video.set_display_rotation(info.rotation)
         header = bytes(template.codec_context.extradata or b"")
@@ -140,23 +191,19 @@ def _mux(
         aspect = template.sample_aspect_ratio or template.codec_context.sample_aspect_ratio
         if aspect:
             video.codec_context.sample_aspect_ratio = aspect
-    video.time_base = time_base
-    carried: dict[int, _Carried] = {}
-    if source is not None:
-        out.metadata.update(container_tags(source.metadata, plan.container.form))
-        _copy_stream_tags(source.streams[info.stream_index], video)
-        for stream in source.streams:
-            if stream.index in plan.copied or stream.index in {c[0] for c in plan.converted}:
-                carried[stream.index] = _Carried.add(out, stream, plan)
-        chapters = shifted_chapters(source.chapters(), timeline)
-        if chapters:
-            out.set_chapters(chapters)
-    out.start_encoding()
-    streams = [_video_packets(parts, video, time_base, timeline.origin, header)]
-    if source is not None and carried:
-        streams.append(_other_packets(source, carried, timeline))
-    for _, _, packet in heapq.merge(*streams, key=lambda item: item[:2]):
-        out.mux(packet)
+    return video, header
+
+
+def _set_timecode(
+    video: Any, plan: CarryPlan, timecode: Timecode, info: VideoInfo, timeline: Timeline
+) -> None:
+    """Give the picture the timecode of its first frame; MP4 and MOV make a track of it."""
+    if timeline.begin is not None:
+        timecode = timecode.later(timeline.begin - info.start_pts * info.time_base)
+    video.metadata["timecode"] = timecode.text
+    if plan.container.form in ("mp4", "mov") and timecode.rate is not None:
+        # Their muxer takes the timecode's rate from here.
+        video.codec_context.framerate = timecode.rate
 
 
 def _matrix_for(form: str, matrix: tuple[int, ...]) -> tuple[int, ...]:
@@ -170,13 +217,9 @@ def _matrix_for(form: str, matrix: tuple[int, ...]) -> tuple[int, ...]:
     return (a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
 
 
-_Timed = tuple[float, int, Any]
-"""Decoding time in seconds, stream index, packet."""
-
-
 def _video_packets(
     parts: Sequence[Part], stream: Any, time_base: Fraction, origin: Fraction, header: bytes
-) -> Iterator[_Timed]:
+) -> Iterator[Timed]:
     """Yield the parts' packets with their times in the result.
 
     Each packet's decoding time is the presentation time `delay` places earlier, with one delay for
@@ -209,80 +252,3 @@ def _video_packets(
                 yield float(packet.dts * time_base), stream.index, packet
     if place != len(shown):
         raise EncodeError(f"the segments hold {place} frames instead of {len(shown)}")
-
-
-class _Carried:
-    """Another stream of the source on its way into the result."""
-
-    def __init__(self, stream: Any, filters: Any = None) -> None:
-        self.stream = stream
-        self._filter = filters
-
-    @classmethod
-    def add(cls, out: Any, stream: Any, plan: CarryPlan) -> _Carried:
-        """Add the stream to `out`."""
-        conversion = next((c for c in plan.converted if c[0] == stream.index), None)
-        if conversion is not None:
-            _, codec, name = conversion
-            added = out.add_mux_stream(codec, time_base=stream.time_base)
-            _copy_stream_tags(stream, added)
-            return cls(added, BitStreamFilterContext(name, stream))
-        if stream.codec_context is None and stream.type == "subtitle":
-            added = out.add_mux_stream("webvtt", time_base=stream.time_base)
-        else:
-            added = out.add_stream_from_template(stream, opaque=True)
-        _copy_stream_tags(stream, added)
-        return cls(added)
-
-    def packets(self, packet: Any) -> Sequence[Any]:
-        """Return what goes into the result for one packet of the source."""
-        return [packet] if self._filter is None else self._filter.filter(packet)
-
-
-def _copy_stream_tags(source: Any, target: Any) -> None:
-    target.metadata.update(stream_tags(source.metadata))
-    target.disposition = source.disposition
-
-
-def _other_packets(source: Any, carried: dict[int, _Carried], timeline: Timeline) -> Iterator[_Timed]:
-    last = 0.0
-    clock = SharedClock(timeline.shifts)
-    for packet in source.demux([source.streams[index] for index in carried]):
-        if packet.size == 0 or (packet.pts is None and packet.dts is None):
-            continue
-        unit = packet.time_base
-        _move(packet, round(clock.shift(packet) / unit))
-        if not _in_stretch(packet, timeline):
-            continue
-        begin = round(timeline.origin / unit)
-        own = carried[packet.stream.index]
-        is_text = packet.stream.type == "subtitle"
-        for made in own.packets(packet):
-            if made.pts is not None:
-                # A subtitle that is already shown when the stretch begins is shown from its first frame.
-                early = max(0, begin - made.pts) if is_text and timeline.begin is not None else 0
-                made.pts += early - begin
-                made.duration = max(0, (made.duration or 0) - early)
-            if made.dts is not None:
-                made.dts = made.pts if is_text else made.dts - begin
-            made.stream = own.stream
-            time = made.dts if made.dts is not None else made.pts
-            last = max(last, float(time * unit))
-            yield last, own.stream.index, made
-
-
-def _move(packet: Any, ticks: int) -> None:
-    packet.pts = None if packet.pts is None else packet.pts + ticks
-    packet.dts = None if packet.dts is None else packet.dts + ticks
-
-
-def _in_stretch(packet: Any, timeline: Timeline) -> bool:
-    if timeline.begin is None and timeline.end is None:
-        return True
-    time = (packet.pts if packet.pts is not None else packet.dts) * packet.time_base
-    over = time + (packet.duration or 0) * packet.time_base
-    if timeline.end is not None and time >= timeline.end:
-        return False
-    if timeline.begin is None or time >= timeline.begin:
-        return True
-    return bool(packet.stream.type == "subtitle" and over > timeline.begin)

@@ -15,10 +15,11 @@ import av
 import av.container
 
 from vidsr.errors import DecodeError, OptionsError, ProbeError, SourceError, UnsupportedFormatError
-from vidsr.frame import OtherStream, VideoInfo
+from vidsr.frame import VideoInfo
 from vidsr.video.clock import Clock
 from vidsr.video.decoding import Loss, Picture, decode
 from vidsr.video.formats import color_of, nearest_planar
+from vidsr.video.others import describe_other, disposition_names, is_cover
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -102,7 +103,7 @@ def video_stream(container: av.container.InputContainer, path: Path, index: int 
         OptionsError: There is no video stream of that index.
         UnsupportedFormatError: There is no video, or no decoder for it.
     """
-    moving = [s for s in container.streams.video if not _is_cover(s)]
+    moving = [s for s in container.streams.video if not is_cover(s)]
     if not moving:
         kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
         raise UnsupportedFormatError(f"there is no video in it, only {kinds}", path=path)
@@ -178,6 +179,7 @@ def _describe(
     counted = stream.frames or (round(duration * rate) if duration and rate else None)
     time_base = stream.time_base or Fraction(1, 90000)
     file_format = container.format.name
+    chapters = container.chapters()
     return VideoInfo(
         path=str(path),
         container=file_format,
@@ -201,9 +203,12 @@ def _describe(
         duration=duration,
         estimated_frames=counted or None,
         still=file_format.endswith("_pipe") or file_format == "image2",
-        others=tuple(_other(s) for s in container.streams if s.index != stream.index),
-        chapters=len(container.chapters()),
+        others=tuple(describe_other(container, s) for s in container.streams if s.index != stream.index),
+        chapters=len(chapters),
+        chapter_tags=tuple(sorted({key for c in chapters for key in c["metadata"]} - {"title"})),
         metadata=dict(container.metadata),
+        stream_tags=dict(stream.metadata),
+        dispositions=disposition_names(stream),
     )
 
 
@@ -223,27 +228,6 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     except ValueError:  # PyAV 18.1 gives up on side data newer than it; `rotation` still works
         return None
     return None if data is None else struct.unpack("<9i", bytes(cast("Buffer", data))[:36])
-
-
-def _other(stream: Any) -> OtherStream:
-    context = stream.codec_context
-    if context is not None:
-        codec = context.codec.canonical_name
-    else:
-        # FFmpeg decodes every kind of subtitle but WebVTT in Matroska, for which PyAV has no name.
-        codec = "webvtt" if stream.type == "subtitle" else "none"
-    return OtherStream(
-        index=stream.index,
-        kind=stream.type,
-        codec=codec,
-        language=stream.metadata.get("language", ""),
-        title=stream.metadata.get("title", stream.metadata.get("name", "")),
-        cover=_is_cover(stream),
-    )
-
-
-def _is_cover(stream: Any) -> bool:
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _glob_of(name: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, Self
 
 from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import PixelFormat, VideoInfo
-from vidsr.video.containers import CarryPlan
+from vidsr.video.carrying import CarryPlan
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.muxer import Part, Timeline, join
 from vidsr.video.verify import verify_video

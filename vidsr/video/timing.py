@@ -7,12 +7,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 import av
 
-__all__ = ["Timing", "scan_timing"]
+from vidsr.frame import VideoInfo
+from vidsr.video.probe import open_source
+
+__all__ = ["Timing", "scan_timing", "seen_rate"]
 
 MAX_PACKETS = 4000
 """Of the video."""
@@ -79,6 +83,17 @@ def scan_timing(container: Any, stream: Any) -> Timing:
     stamps = [s for s in (dts if by_decoding else pts) if s is not None]
     base = Fraction(stream.time_base or 1)
     return _told(list(_presented(stamps, depth, whole=whole)), base, len(pts), whole, missing, by_decoding)
+
+
+def seen_rate(info: VideoInfo) -> Fraction | None:
+    """Return the frames a second of a source by the times of its packets; None: there are too few.
+
+    Raises:
+        SourceError: As `probe`.
+    """
+    with open_source(Path(info.path), timeout=MAX_SECONDS) as container:
+        timing = scan_timing(container, container.streams[info.stream_index])
+    return Fraction(timing.steps / timing.seconds) if timing.steps and timing.seconds else None
 
 
 def _bounded(container: Any, stream: Any) -> Iterator[Any]:
