@@ -25,6 +25,7 @@ from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.pictures import PictureSink
 from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink, VideoSink
+from vidsr.video.watch import SourceWatch
 from vidsr.video.writer import OutputFrame
 
 __all__ = ["Progress", "flow", "open_upscaler", "run"]
@@ -72,11 +73,11 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
 
         told(0)
         working = perf_counter()
-        made, stages = flow(reader, upscaler, sink, told)
+        made, stages = flow(reader, upscaler, sink, told, watch=plan.watch)
         seconds = perf_counter() - working
         told(made, "joining")
         joining = perf_counter()
-        output = sink.finish()
+        output = sink.finish(plan.watch.check)
         stages.append(StageTimes("finish", perf_counter() - joining, 0.0, 0.0))
         warnings = [*plan.warnings, *upscaler.notes, *reader.warnings]
     return JobReport(
@@ -114,6 +115,7 @@ def flow(
     done: Callable[[int], None],
     *,
     enough: Callable[[], bool] = lambda: False,
+    watch: SourceWatch = SourceWatch(None, None),
 ) -> tuple[int, list[StageTimes]]:
     """Move frames through the stages: all of them, or until there are `enough`.
 
@@ -123,6 +125,7 @@ def flow(
         sink: Where they go.
         done: Called with the number of frames after each.
         enough: Asked after each frame; what is then on its way is dropped.
+        watch: Checked before each frame is passed on.
 
     Returns:
         How many frames the sink got, and where the time went.
@@ -131,7 +134,9 @@ def flow(
     began = perf_counter()
     encoding = 0.0
     with (
-        Prefetch(iter(reader), _depth(reader.frame_bytes), name="decode", size=_frame_bytes) as frames,
+        Prefetch(
+            watch.over(iter(reader)), _depth(reader.frame_bytes), name="decode", size=_frame_bytes
+        ) as frames,
         closing(_upscaled(frames, upscaler, sink)) as upscaling,
         Prefetch(
             upscaling,

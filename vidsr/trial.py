@@ -118,7 +118,12 @@ def _try_from(place: float, job: Job, plan: Plan, upscaler: Upscaler, opening: f
         reader = Reader(plan.info, span, deinterlace=plan.deinterlace)
         began = perf_counter()
         made, stages = flow(
-            reader, upscaler, sink, lambda _: arrivals.append(perf_counter() - began), enough=enough
+            reader,
+            upscaler,
+            sink,
+            lambda _: arrivals.append(perf_counter() - began),
+            enough=enough,
+            watch=plan.watch,
         )
         emptying = perf_counter()
         sink.finish()

@@ -17,8 +17,9 @@ from av.bitstream import BitStreamFilterContext
 
 from vidsr.errors import EncodeError, OutputError
 from vidsr.frame import VideoInfo
+from vidsr.sources import ffmpeg_name
 from vidsr.video.containers import CarryPlan
-from vidsr.video.probe import open_source
+from vidsr.video.opening import open_info
 from vidsr.video.tags import container_tags, shifted_chapters, stream_tags
 
 __all__ = ["Part", "Timeline", "join"]
@@ -73,9 +74,9 @@ def join(
     """
     try:
         with ExitStack() as stack:
-            source = None if info.still else stack.enter_context(open_source(Path(info.path)))
+            source = None if info.still else stack.enter_context(open_info(info))
             options = _muxer_options(plan, time_base)
-            out = av.open(str(target), "w", format=plan.container.form, container_options=options)
+            out = av.open(ffmpeg_name(target), "w", format=plan.container.form, container_options=options)
             try:
                 _mux(out, source, info, parts, plan, time_base, timeline)
             except BaseException:
@@ -122,7 +123,7 @@ def _mux(
     time_base: Fraction,
     timeline: Timeline,
 ) -> None:
-    with av.open(str(parts[0].path)) as first:
+    with av.open(ffmpeg_name(parts[0].path)) as first:
         template = first.streams.video[0]
         video = out.add_stream_from_template(template, opaque=True)
         if info.display_matrix is not None:
@@ -184,7 +185,7 @@ def _video_packets(
     lead = [shown[0] - step * (delay - i) for i in range(delay)]
     place = 0
     for part in parts:
-        with av.open(str(part.path)) as container:
+        with av.open(ffmpeg_name(part.path)) as container:
             segment = container.streams.video[0]
             if bytes(segment.codec_context.extradata or b"") != header:
                 raise EncodeError("this segment was encoded with other settings", path=part.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,12 @@ import av
 
 from vidsr.errors import EncodeError, OptionsError, OutputError, VerificationError
 from vidsr.frame import VideoInfo
+from vidsr.sources import ffmpeg_name, is_pattern
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import convert_frame
 from vidsr.video.muxer import Part
-from vidsr.video.probe import is_pattern
 from vidsr.video.sinks import Sink
-from vidsr.video.work import WorkFolder
+from vidsr.video.work import WorkFolder, give_name
 from vidsr.video.writer import OutputFrame
 
 __all__ = ["PictureSink", "encoded_picture", "more_than_one"]
@@ -75,8 +75,11 @@ class PictureSink(Sink):
             raise EncodeError(f"writing a picture failed ({detail})", path=path) from error
         self._folder.record(Part(path, out.pts, (0,), 0))
 
-    def finish(self) -> Path:
+    def finish(self, check: Callable[[], None] = lambda: None) -> Path:
         """Check the pictures and give them their names.
+
+        Args:
+            check: As for `Sink.finish`.
 
         Raises:
             OptionsError: There is no frame at all.
@@ -86,22 +89,28 @@ class PictureSink(Sink):
         parts = self._folder.parts
         if not parts:
             raise OptionsError("no frame lies between --start and --end", path=self._info.path)
-        for part in parts if self._full else parts[-1:]:
-            self._check(part.path)
+        going_on = self._folder.naming
+        if not going_on:
+            for part in parts if self._full else parts[-1:]:
+                self._check(part.path)
+            check()
+            self._folder.begin_naming()
         for number, part in enumerate(parts, 1):
             target = self._output
             if is_pattern(target):
                 target = target.with_name(target.name % number)
-            try:
-                part.path.replace(target)
-            except OSError as error:
-                raise OutputError(f"cannot give it its name ({error.strerror})", path=target) from error
+            if not going_on or part.path.exists():
+                give_name(part.path, target)
+            elif not target.is_file():
+                raise OutputError(
+                    "this finished picture is gone", path=target, hint="add --discard to start anew"
+                )
         self._folder.remove()
         return self._output
 
     def _check(self, path: Path) -> None:
         try:
-            with av.open(str(path)) as container:
+            with av.open(ffmpeg_name(path), options={"pattern_type": "none"}) as container:
                 frame = next(container.decode(video=0))
         except (av.FFmpegError, OSError, StopIteration, IndexError) as error:
             raise VerificationError(f"this picture cannot be read again ({error})", path=path) from error

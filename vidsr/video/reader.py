@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import av
@@ -16,7 +15,8 @@ from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
 from vidsr.video.formats import planes_of, to_planar
-from vidsr.video.probe import open_source, translate, video_stream
+from vidsr.video.opening import open_info, translate
+from vidsr.video.probe import video_stream
 
 __all__ = ["Reader", "Span"]
 
@@ -119,9 +119,8 @@ class Reader:
     def _decode(self, begin: int) -> Iterator[Decoded]:
         """Yield the file's frames from at least one before the frame that shows `begin` on."""
         info = self._info
-        path = Path(info.path)
-        with open_source(path, frame_rate=self._rate if info.still else None) as container:
-            stream = video_stream(container, path)
+        with open_info(info, frame_rate=self._rate if info.still else None) as container:
+            stream = video_stream(container, info.path)
             if begin > info.start_pts and not info.still:
                 margin = int(_SEEK_MARGIN_S / info.time_base)
                 place = max(info.start_pts, begin - margin) // self._each

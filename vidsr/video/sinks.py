@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from vidsr.errors import OptionsError, OutputError
+from vidsr.errors import OptionsError
 from vidsr.frame import PixelFormat, VideoInfo
 from vidsr.video.containers import CarryPlan
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.muxer import Part, Timeline, join
 from vidsr.video.verify import verify_video
-from vidsr.video.work import WorkFolder
+from vidsr.video.work import WorkFolder, give_name
 from vidsr.video.writer import OutputFrame, SegmentWriter, segment_suffix
 
 __all__ = ["NullSink", "Sink", "VideoSink"]
@@ -33,8 +33,12 @@ class Sink(Protocol):
     def write(self, out: OutputFrame) -> None:
         """Take a filled frame whose `pts` and `duration` (source ticks) are set."""
 
-    def finish(self) -> Path | None:
-        """Complete, verify and name the result; return its path."""
+    def finish(self, check: Callable[[], None] = lambda: None) -> Path | None:
+        """Complete, verify and name the result; return its path.
+
+        Args:
+            check: Called when all is read of the source and nothing has its final name; it may raise.
+        """
 
     def __enter__(self) -> Self:
         """Return self."""
@@ -60,8 +64,9 @@ class NullSink(Sink):
     def write(self, out: OutputFrame) -> None:
         """Drop the frame."""
 
-    def finish(self) -> None:
-        """Do nothing."""
+    def finish(self, check: Callable[[], None] = lambda: None) -> None:
+        """Do nothing but `check`."""
+        check()
 
 
 class VideoSink(Sink):
@@ -133,8 +138,11 @@ class VideoSink(Sink):
         if len(self._writer.pts) >= self._segment_frames:
             self._end_segment()
 
-    def finish(self) -> Path:
+    def finish(self, check: Callable[[], None] = lambda: None) -> Path:
         """Join, verify, rename and clear up; return the final path.
+
+        Args:
+            check: As for `Sink.finish`.
 
         Raises:
             OutputError: Joining or renaming failed; the segments stay for another try.
@@ -163,10 +171,8 @@ class VideoSink(Sink):
             exact=self._carry.container.exact_times,
             full=self._verify == "full",
         )
-        try:
-            joined.replace(self._output)
-        except OSError as error:
-            raise OutputError(f"cannot give it its name ({error.strerror})", path=self._output) from error
+        check()
+        give_name(joined, self._output)
         self._folder.remove()
         return self._output
 
