@@ -29,8 +29,20 @@ def children_of(number: int) -> list[str]:
     return found
 
 
+# Without it most of a short run is starting Python.
+_SLOWER = """
+import time
+import vidsr.video.sinks as sinks
+write = sinks.VideoSink.write
+def slow(self, out):
+    time.sleep(0.02)
+    write(self, out)
+sinks.VideoSink.write = slow
+"""
+
+
 def interrupted(command: Command, whole: Whole, number: signal.Signals, seconds: float) -> int:
-    process = command.start(also=os.setsid)
+    process = command.start(also=os.setsid, before=_SLOWER)
     time.sleep(seconds)
     process.send_signal(number)
     done = finished(process, 30)
@@ -51,14 +63,13 @@ def moments(command: Command, whole: Whole, count: int, seed: int) -> list[int]:
     """Interrupt `count` runs, each kind of signal in turn, and let the same command finish after each."""
     rng = random.Random(seed)
     began = time.monotonic()
-    assert command.run().code == 0
+    assert command.run(before=_SLOWER).code == 0
     length = time.monotonic() - began
     command.output.unlink()
     codes = []
     for turn in range(count):
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[turn % 3]
-        # Most of a short run is starting Python: the work lies in its last third.
-        codes.append(interrupted(command, whole, number, rng.uniform(0.4, 1.0) * length))
+        codes.append(interrupted(command, whole, number, rng.uniform(0.1, 0.95) * length))
         if turn % 4 == 3 or turn == count - 1:  # now and then several in a row hit one piece of work
             if not command.output.exists():
                 command.finishes(whole)
@@ -68,8 +79,8 @@ def moments(command: Command, whole: Whole, count: int, seed: int) -> list[int]:
     return codes
 
 
-def test_six_random_moments(command: Command, whole: Whole) -> None:
-    codes = moments(command, whole, 6, seed=1)
+def test_three_random_moments(command: Command, whole: Whole) -> None:
+    codes = moments(command, whole, 3, seed=1)
     assert any(codes), "none came in time"
 
 
