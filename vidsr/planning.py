@@ -12,6 +12,7 @@ from vidsr.backends import choose_backend
 from vidsr.backends.base import Backend, SessionOptions
 from vidsr.choice import Choice, choose_model, way_to
 from vidsr.cores import usable_cores
+from vidsr.errors import OptionsError
 from vidsr.frame import Matrix, VideoInfo
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.sources import is_pattern, is_sequence, named_after
@@ -27,6 +28,8 @@ from vidsr.video.watch import SourceWatch
 from vidsr.video.work import address_identity, source_identity
 
 __all__ = ["Plan", "default_output", "make_plan"]
+
+_MOST_PIXELS = (2**31 - 1) // 8  # av_image_check_size, borders included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +154,20 @@ def _target(job: Job, info: VideoInfo, coding: Coding | None) -> Target:
     """Return the result's size, such that nothing needs padding where chroma is subsampled."""
     pixels = info.pixel_format
     coded = (1, 1) if coding is None else coding.steps
-    return resolve_target(
+    target = resolve_target(
         info,
         job.scale,
         job.size,
         rounding=(max(coded[0], 1 << pixels.chroma_shift_x), max(coded[1], 1 << pixels.chroma_shift_y)),
         coded=coded,
     )
+    if (target.width + 128) * (target.height + 128) >= _MOST_PIXELS:
+        raise OptionsError(
+            f"the result would be {target.width}x{target.height}, more pixels than FFmpeg's frames have",
+            path=info.path,
+            hint="ask for less",
+        )
+    return target
 
 
 def _decisions(

@@ -6,6 +6,7 @@ import errno
 import resource
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,22 +54,23 @@ STAGES = [
 
 @pytest.mark.parametrize(("where", "stage"), STAGES)
 @pytest.mark.parametrize(
-    "error", [ZeroDivisionError("a defect"), MemoryError(), OSError(errno.EIO, "Input/output error")]
+    "kind", [ZeroDivisionError, MemoryError, partial(OSError, errno.EIO, "Input/output error")]
 )
 def test_a_stage_dies_in_frame_25(
     clip: Path,
     whole: Whole,
     where: str,
     stage: str,
-    error: Exception,
+    kind: Callable[[], Exception],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Told in one line with the stage, no thread stays, finished segments do, and the same command finishes."""
+    """Told in one line with the stage; no thread stays, segments do, and the same command finishes."""
     usual = ["--backend", "nearest", "--segment-frames", "10", "--preset", "ultrafast", "--no-progress"]
     arguments = ["upscale", str(clip), "-o", str(clip.with_name("out.mp4")), *usual, "--encoder-threads", "1"]
     with monkeypatch.context() as patch:
         name, _, function = where.rpartition(".")
+        error = kind()
         home = _resolved(name)
         patch.setattr(home, function, at_call(25, getattr(home, function), error))
         assert _run(arguments) == 1
@@ -128,12 +130,12 @@ def test_the_encoder_refuses_a_frame(
 
 
 def test_a_limit_on_memory(command: Command) -> None:
-    """A frame of 4096x4096 at 16 times is 6 GB; the process may have 2."""
-    make_clip(command.folder / "big.mkv", size=(4096, 4096), times=1, codec="ffv1")
+    """A frame of 16384x8192 takes 200 MB, and there are several; the process may have 900."""
+    make_clip(command.folder / "big.mkv", size=(1024, 512), times=2, codec="ffv1")
     command.source = "big.mkv"
     command.target = "out.mkv"
     command.usual += ["--scale", "16", "-c", "ffv1"]
-    done = command.run(limits={resource.RLIMIT_AS: 2 << 30})
+    done = command.run(limits={resource.RLIMIT_AS: 900 << 20})
     line = command.failed(done)
     assert line.startswith("vidsr: out of memory"), line
     assert "--tile 256" in line
