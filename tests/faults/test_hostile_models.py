@@ -205,7 +205,12 @@ HOSTILE: dict[str, tuple[Callable[[Any], bytes | None], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+_SLOW = frozenset({"nodes", "locations", "packed integers", "dims that overflow", "Resize", "absolute"})
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in _SLOW else []) for n in HOSTILE]
+)
 def test_hostile_networks_cost_little(tmp_path: Path, name: str) -> None:
     change, word = HOSTILE[name]
     model = onnx.load(GOOD)

@@ -61,7 +61,16 @@ def test_they_are_names_for_the_real_command(command: Command, whole: Whole) -> 
     assert json.loads(done.out)["output"] == f"out/{name}"
 
 
-@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+_OFTEN = frozenset({"-x.mp4", "http:x.mp4", "50%d.mp4", "new\nline.mp4", "n" * 251 + ".mp4"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[] if n in _OFTEN else [pytest.mark.slow], id=str(i))
+        for i, n in enumerate(NAMES)
+    ],
+)
 def test_names_are_names(here: Path, whole: Whole, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """As a source and as an output in the current folder."""
     usual = ["--frames", "3", "--backend", "nearest", "--no-progress", "--json"]

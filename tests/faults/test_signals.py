@@ -159,6 +159,7 @@ def test_the_third_signal_ends_at_once(command: Command, whole: Whole) -> None:
     command.finishes(whole)
 
 
+@pytest.mark.slow
 def test_a_parent_that_ignores_signals_is_heeded(command: Command, whole: Whole) -> None:
     """As nohup and a shell's background jobs do."""
     process = command.held(also=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None)
@@ -180,7 +181,9 @@ def test_nobody_reads_the_report(command: Command, whole: Whole) -> None:
     assert command.output.read_bytes() == whole.result, "the work itself is done"
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize(
+    "closed", [(0, 1, 2), *(pytest.param(c, marks=pytest.mark.slow) for c in ((1,), (2,)))]
+)
 def test_closed_streams(command: Command, whole: Whole, closed: tuple[int, ...]) -> None:
     """The first file that is opened would get a closed stream's number, and a library's words."""
     done = command.run(also=lambda: [os.close(number) for number in closed] and None)
@@ -189,6 +192,7 @@ def test_closed_streams(command: Command, whole: Whole, closed: tuple[int, ...])
     assert done.lines == []
 
 
+@pytest.mark.slow
 def test_a_full_device_for_the_report(command: Command, whole: Whole) -> None:
     with Path("/dev/full").open("w") as full:
         done = command.run(stdout=full.fileno())

@@ -29,9 +29,14 @@ def _overwrite(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [(_truncate, "changed"), (_replace, "changed"), (_overwrite, "changed"), (Path.unlink, "vanished")],
+    [
+        (_truncate, "changed"),
+        (Path.unlink, "vanished"),
+        pytest.param(_replace, "changed", marks=pytest.mark.slow),
+        pytest.param(_overwrite, "changed", marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("hold", [5, 35])
+@pytest.mark.parametrize("hold", [35, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_source_that_changes(command: Command, whole: Whole, change: object, word: str, hold: int) -> None:
     source = command.folder / "in.mp4"
     status = source.stat()
@@ -76,7 +81,11 @@ def _socket(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["fifo", "socket", "/dev/zero", "/dev/null", "-", "folder"])
+@pytest.mark.parametrize(
+    "kind",
+    ["fifo", "/dev/zero", "-"]
+    + [pytest.param(kind, marks=pytest.mark.slow) for kind in ("socket", "/dev/null", "folder")],
+)
 def test_what_cannot_be_a_source(command: Command, kind: str) -> None:
     made = {"fifo": _fifo, "socket": _socket, "folder": lambda p: p.mkdir() or p}
     path = command.folder / "x.mp4"
@@ -88,7 +97,11 @@ def test_what_cannot_be_a_source(command: Command, kind: str) -> None:
         assert line.endswith("vidsr reads its source several times: save it to a file first")
 
 
-@pytest.mark.parametrize("kind", ["fifo", "socket", "/dev/null", "link to /dev/null"])
+@pytest.mark.parametrize(
+    "kind",
+    ["fifo", "/dev/null"]
+    + [pytest.param(kind, marks=pytest.mark.slow) for kind in ("socket", "link to /dev/null")],
+)
 def test_what_cannot_be_an_output(command: Command, kind: str) -> None:
     path = command.folder / "x.mp4"
     if kind == "/dev/null":
@@ -104,6 +117,7 @@ def test_what_cannot_be_an_output(command: Command, kind: str) -> None:
     assert done.lines[0].endswith("name a file, or null: to write nothing")
 
 
+@pytest.mark.slow
 def test_a_linked_output(command: Command, whole: Whole) -> None:
     """The link itself is replaced, never what it points to, and only with -y, be it dangling."""
     target = command.folder / "precious.mp4"

@@ -110,7 +110,7 @@ class _Failing:
         return self._stream.encode(frame)
 
 
-@pytest.mark.parametrize("number", [1, 5, 10])
+@pytest.mark.parametrize("number", [5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 10))])
 def test_the_encoder_refuses_a_frame(
     clip: Path, whole: Whole, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +170,7 @@ def test_lines_are_lines() -> None:
     assert ending(RecursionError())[0].startswith("unexpected RecursionError, a fault in vidsr")
 
 
-@pytest.mark.parametrize("moment", range(4))
+@pytest.mark.parametrize("moment", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (0, 2, 3))])
 def test_pictures_killed_while_they_get_their_names(command: Command, moment: int) -> None:
     """The same command, without -y, gives the rest their names."""
     command.target, command.usual = "out_%02d.png", ["--backend", "nearest", "--no-progress", "--frames", "3"]

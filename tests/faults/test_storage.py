@@ -34,7 +34,7 @@ def grown(folder: Path, size: str) -> None:
 
 
 @pytest.mark.usefixtures("mounts")
-@pytest.mark.parametrize("room", [8, 24, 60, 100])
+@pytest.mark.parametrize("room", [24, *(pytest.param(kb, marks=pytest.mark.slow) for kb in (8, 60, 100))])
 def test_a_full_disk(command: Command, whole: Whole, room: int) -> None:
     """The disk has `room` kB beside the source: too few for the plan, for a segment, for joining."""
     need = len(whole.source.read_bytes()) // 1024 + room
@@ -46,7 +46,9 @@ def test_a_full_disk(command: Command, whole: Whole, room: int) -> None:
         command.finishes(whole)
 
 
-@pytest.mark.parametrize("share", [0.02, 0.2, 0.9])
+@pytest.mark.parametrize(
+    "share", [0.9, *(pytest.param(part, marks=pytest.mark.slow) for part in (0.02, 0.2))]
+)
 def test_a_limit_on_files(command: Command, whole: Whole, share: float) -> None:
     """RLIMIT_FSIZE; its signal SIGXFSZ is ignored by Python, so writing fails with EFBIG."""
     line = command.failed(command.run(limits={resource.RLIMIT_FSIZE: int(len(whole.result) * share)}))
@@ -95,7 +97,7 @@ def test_a_folder_of_somebody_else(command: Command, whole: Whole) -> None:
     command.finishes(whole)
 
 
-@pytest.mark.parametrize("what", ["work", "folder"])
+@pytest.mark.parametrize("what", ["folder", pytest.param("work", marks=pytest.mark.slow)])
 def test_the_output_s_folder_vanishes(command: Command, whole: Whole, what: str) -> None:
     folder = command.folder / "results"
     folder.mkdir()

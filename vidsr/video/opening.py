@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
+from time import monotonic
 
 import av
 import av.container
@@ -90,11 +91,17 @@ def open_source(
     if timeout is None and network:
         timeout = _NETWORK_WAIT_S
     waits = None if timeout is None else (2 * timeout, timeout)
+    began = monotonic()
     try:
         container = av.open(
             name, format=file_format, options=options, metadata_errors="replace", timeout=waits
         )
     except (av.FFmpegError, OSError, ValueError) as error:
+        if waits is not None and monotonic() - began >= waits[0]:
+            # Of what it had got by then FFmpeg says that it is damaged.
+            raise ProbeError(
+                "cannot open this as video (nothing came for too long)", path=_shown(source)
+            ) from error
         raise translate(error, _shown(source), ProbeError, "cannot open this as video") from error
     with container:
         yield container
