@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -57,6 +58,24 @@ def vmaf() -> None:
     """The extra `vmaf`."""
     if importlib.util.find_spec("imageio_ffmpeg") is None:
         require("vmaf", "VMAF is not installed; run: pip install 'vidsr[vmaf]'")
+
+
+@pytest.fixture(scope="session")
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The right to mount a file system, as root has it outside of most containers."""
+    folder = tmp_path_factory.mktemp("mount")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        require("mount", f"mounting is not permitted here ({done.stderr.strip()}): run as root")
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """Being root, who alone can become another user."""
+    if os.geteuid():
+        require("root", "becoming another user is not permitted here: run as root")
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ backend. `cli` prints ``str(error)`` as one line and exits with `exit_code`.
 
 from __future__ import annotations
 
+import unicodedata
 from os import PathLike, fspath
 from typing import ClassVar
 
@@ -29,7 +30,20 @@ __all__ = [
     "VerificationError",
     "VidsrError",
     "WeightsError",
+    "one_line",
 ]
+
+
+def one_line(text: str) -> str:
+    """Return `text` with what would end a line or steer a terminal as a backslash and letters.
+
+    File names may hold anything: newlines, escape sequences, bytes that are not UTF-8.
+    """
+
+    def shown(char: str) -> bool:
+        return char.isprintable() or unicodedata.category(char) == "Zs"
+
+    return "".join(c if shown(c) else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class VidsrError(Exception):
@@ -65,7 +79,7 @@ class VidsrError(Exception):
         text = " ".join(self.message.split())
         if self.path is not None:
             text = f"{self.path}: {text}"
-        return text if self.hint is None else f"{text}; {' '.join(self.hint.split())}"
+        return one_line(text if self.hint is None else f"{text}; {' '.join(self.hint.split())}")
 
 
 class OptionsError(VidsrError):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from vidsr.errors import VidsrError
 from vidsr.frame import ColorInfo, OtherStream
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.planning import Plan, make_plan
+from vidsr.sources import Source, is_sequence, parse_source
 from vidsr.trial import Trial, try_out
 from vidsr.video.carried import carried_bytes
 from vidsr.video.carrying import CarryPlan, choose_suffix
 from vidsr.video.inspection import FrameCount, Inspection, count_frames, inspect_source
-from vidsr.video.probe import is_pattern
 from vidsr.video.work import Unfinished, find_unfinished
 
 __all__ = ["Forecast", "SourceReport", "StreamFate", "examine", "foresee"]
@@ -102,15 +101,15 @@ class Forecast:
     warnings: tuple[str, ...]
 
 
-def examine(path: Path) -> SourceReport:
+def examine(path: Source, *, network: bool = False) -> SourceReport:
     """Look at a source, and at what the defaults would make of it.
 
     Raises:
         SourceError: As `vidsr.video.probe.probe`.
     """
-    seen = inspect_source(path)
+    seen = inspect_source(path, network=network)
     # Which model and backend, and whether the folder can be written, is not about the source.
-    job = Job(source=path, model="ecbsr", backend="nearest")
+    job = Job(source=path, model="ecbsr", backend="nearest", allow_network=network)
     try:
         plan = make_plan(job, check_output=False)
     except VidsrError as error:
@@ -256,7 +255,7 @@ def _time_changes(seen: Inspection) -> list[str]:
         found.append("time stamps that do not increase: moved by the smallest step that makes them")
     hdr = _HDR.keys() & set(seen.side_data)
     found += [f"{_HDR[name]} is lost: vidsr does not write it" for name in sorted(hdr)]
-    if is_pattern(Path(seen.info.path)):
+    if is_sequence(parse_source(seen.info.path)):
         found.append("a sequence of pictures stays one, numbered from 1")
     return found
 

@@ -201,6 +201,9 @@ class VideoInfo:
     """What a source says of itself, with the first decoded frame's word where the header differs."""
 
     path: str
+    """Of a file, a pattern, or an address."""
+    network: bool = False
+    """Whether networks may be used to open it."""
     container: str
     codec: str
     stream_index: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import Literal
 
 from vidsr import records
 from vidsr.errors import OptionsError
+from vidsr.sources import parse_source
 
 __all__ = [
     "AUTO",
@@ -46,13 +48,16 @@ DROP_KINDS = ("audio", "subtitle", "attachment", "cover", "video", "data")
 MAX_SCALE = 16
 """Largest magnification along an axis."""
 
+MAX_THREADS = 1024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One source to one output."""
 
-    source: Path
-    """A video, a picture, or a pattern such as ``shot_%04d.png``."""
+    source: str | Path
+    """A video, a picture, a pattern such as ``shot_%04d.png``, or an address (see `allow_network`).
+    Text stays text only where it is an address: see `vidsr.sources.parse_source`."""
     output: Path | None = None
     """None: beside the source, named after it and the scale. `NULL_OUTPUT`: nowhere."""
     model: str = AUTO
@@ -116,11 +121,17 @@ class Job:
     overwrite: bool = False
     discard: bool = False
     """Forget the unfinished work of an earlier job with the same output."""
+    allow_network: bool = False
+    """Whether the source may be an address such as ``https://host/clip.mp4``, and playlists may hold some."""
     verify: Literal["packets", "full"] = "packets"
     """packets: count and every time stamp of the written file; full: decode it as well."""
 
     def __post_init__(self) -> None:
         """Check what can be checked without opening anything."""
+        object.__setattr__(self, "source", parse_source(self.source))
+        for name in ("crf", "start", "end"):
+            if (number := getattr(self, name)) is not None and not math.isfinite(number):
+                raise OptionsError(f"--{name} must be a number, not {number}")
         if self.size is not None:
             if self.scale is not None:
                 raise OptionsError("--scale and --size both say how large", hint="give one of them")
@@ -131,7 +142,7 @@ class Job:
             if not 1 <= scale <= MAX_SCALE:
                 raise OptionsError(f"the scale must be from 1 to {MAX_SCALE}, not {float(scale):g}")
             object.__setattr__(self, "scale", scale)
-        if self.tile != "auto" and not (self.tile.isdecimal() and int(self.tile) <= 1 << 16):
+        if self.tile != "auto" and not (re.fullmatch(r"\d{1,5}", self.tile) and int(self.tile) <= 1 << 16):
             raise OptionsError(f"--tile takes auto, 0 or a size in pixels, not '{self.tile}'")
         if self.frames is not None and self.frames < 1:
             raise OptionsError(f"--frames must be 1 or more, not {self.frames}")
@@ -143,9 +154,16 @@ class Job:
             if not asked.isdecimal() and asked not in DROP_KINDS:
                 takes = f"it takes the index of a stream, or {', '.join(DROP_KINDS)}"
                 raise OptionsError(f"--drop '{asked}' means nothing", hint=takes)
-        for name, least in (("threads", 0), ("encoder_threads", 0), ("segment_frames", 1)):
-            if (value := getattr(self, name)) < least:
+        for name, least, most in (
+            ("threads", 0, MAX_THREADS),
+            ("encoder_threads", 0, MAX_THREADS),
+            ("segment_frames", 1, None),
+        ):
+            value = getattr(self, name)
+            if value < least:
                 raise OptionsError(f"--{name.replace('_', '-')} must be {least} or more, not {value}")
+            if most is not None and value > most:
+                raise OptionsError(f"--{name.replace('_', '-')} must be {most} or less")
 
     @classmethod
     def load(cls, path: Path) -> Job:
@@ -194,10 +212,10 @@ def parse_time(text: str) -> float:
     Raises:
         OptionsError: It is none of these.
     """
-    try:
-        parts = [Fraction(part) for part in text.split(":")]
-    except (ValueError, ZeroDivisionError):
-        parts = []
+    # Fraction itself would also take "1e999999999", and all memory.
+    number = re.compile(r"\d{1,9}(\.\d{0,9})?|\.\d{1,9}", re.ASCII)
+    texts = text.split(":")
+    parts = [Fraction(part) for part in texts] if all(map(number.fullmatch, texts)) else []
     if not 1 <= len(parts) <= 3 or any(p < 0 for p in parts) or any(p >= 60 for p in parts[1:]):
         raise OptionsError(f"'{text}' is not a time", hint="write seconds, M:SS or H:MM:SS")
     seconds = Fraction(0)

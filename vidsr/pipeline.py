@@ -2,41 +2,29 @@
 
     probe -> decode -> [queue] -> upscale -> [queue] -> encode -> join -> verify -> rename
 
-Decoding and upscaling run in threads of their own (`Prefetch`); encoding in the caller's.
+The stages at work are in `vidsr.stages`.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TypeVar
 
-from vidsr.backends.base import Ticket
-from vidsr.errors import DecodeError, OptionsError, VidsrError
-from vidsr.frame import Frame
+from vidsr.errors import DecodeError, OptionsError
 from vidsr.heap import give_back_large_blocks
 from vidsr.job import Job
 from vidsr.models.deploy import FrameFormat
 from vidsr.planning import Plan, make_plan
-from vidsr.prefetch import OnDemand, Prefetch
 from vidsr.report import JobReport, StageTimes, limiting_stage
+from vidsr.stages import LARGE_BYTES, flow
 from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.pictures import PictureSink
 from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink, VideoSink
-from vidsr.video.writer import OutputFrame
 
-__all__ = ["Progress", "flow", "open_upscaler", "run"]
-
-T = TypeVar("T")
-
-_SOURCE_BYTES = 96 << 20  # of frames waiting for the network
-_RESULT_BYTES = 192 << 20  # of frames waiting for the encoder
-_LARGE_BYTES = 96 << 20  # of one result; beyond, no frame waits anywhere
-_QUEUE_FRAMES = 8
+__all__ = ["Progress", "open_upscaler", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +54,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     """
     started = perf_counter()
     plan = make_plan(job)
-    if _result_bytes(plan) > _LARGE_BYTES:
+    if _result_bytes(plan) > LARGE_BYTES:
         give_back_large_blocks()
     with ExitStack() as stack:
         sink = stack.enter_context(_open_sink(job, plan))
@@ -88,13 +76,13 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         told(0)
         working = perf_counter()
         try:
-            made, stages = flow(reader, upscaler, sink, told)
+            made, stages = flow(reader, upscaler, sink, told, watch=plan.watch)
         except DecodeError as error:
             raise _keep_part(sink, error) from error
         seconds = perf_counter() - working
         told(made, "joining")
         joining = perf_counter()
-        output = sink.finish()
+        output = sink.finish(plan.watch.check)
         stages.append(StageTimes("finish", perf_counter() - joining, 0.0, 0.0))
         warnings = [*plan.warnings, *upscaler.notes, *reader.warnings]
     return JobReport(
@@ -143,96 +131,6 @@ def _keep_part(sink: Sink, error: DecodeError) -> DecodeError:
     return DecodeError(
         f"{error.message}; what was made before is in {kept}", path=error.path, stage=error.stage, hint=hint
     )
-
-
-def flow(
-    reader: Reader,
-    upscaler: Upscaler,
-    sink: Sink,
-    done: Callable[[int], None],
-    *,
-    enough: Callable[[], bool] = lambda: False,
-) -> tuple[int, list[StageTimes]]:
-    """Move frames through the stages: all of them, or until there are `enough`.
-
-    Args:
-        reader: Where frames come from.
-        upscaler: What enlarges them.
-        sink: Where they go.
-        done: Called with the number of frames after each.
-        enough: Asked after each frame; what is then on its way is dropped.
-
-    Returns:
-        How many frames the sink got, and where the time went.
-    """
-    made = 0
-    began = perf_counter()
-    encoding = 0.0
-    alone = upscaler.output_bytes > _LARGE_BYTES
-    source_depth = 0 if alone else _depth(reader.frame_bytes, _SOURCE_BYTES)
-    result_depth = 0 if alone else _depth(upscaler.output_bytes, _RESULT_BYTES)
-    with (
-        _stage(iter(reader), source_depth, "decode", _frame_bytes) as frames,
-        closing(_upscaled(frames, upscaler, sink)) as upscaling,
-        _stage(upscaling, result_depth, "inference", _output_bytes) as results,
-    ):
-        for out in results:
-            before = perf_counter()
-            try:
-                sink.write(out)
-            except VidsrError as error:
-                error.stage = error.stage or "encode"
-                raise
-            encoding += perf_counter() - before
-            del out  # frames can be large: none is kept while the next is awaited
-            made += 1
-            done(made)
-            if enough():
-                break
-        wall = perf_counter() - began
-    inference = results.worked_s - frames.starved_s
-    return made, [
-        StageTimes("decode", frames.worked_s, 0.0, frames.blocked_s, wall),
-        StageTimes("inference", inference, frames.starved_s, results.blocked_s, wall),
-        StageTimes("encode", encoding, results.starved_s, 0.0, wall),
-    ]
-
-
-def _upscaled(
-    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Upscaler, sink: Sink
-) -> Generator[OutputFrame]:
-    """Yield filled frames in order, keeping the upscaler's sessions busy."""
-    pending: deque[tuple[Frame, OutputFrame, Ticket]] = deque()
-    broken: DecodeError | None = None
-    try:
-        try:
-            for frame in frames:
-                out = sink.allocate()
-                out.pts, out.duration, out.shift = frame.pts, frame.duration, frame.shift
-                pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
-                del frame, out
-                if len(pending) >= upscaler.in_flight:
-                    yield _finished(pending)
-        except DecodeError as error:
-            broken = error  # what came before it is good
-        while pending:
-            yield _finished(pending)
-        if broken is not None:
-            raise broken
-    finally:
-        # The session writes into these planes until its tickets are done.
-        for _, _, ticket in pending:
-            try:
-                ticket.result()
-            except VidsrError:
-                continue
-
-
-def _finished(pending: deque[tuple[Frame, OutputFrame, Ticket]]) -> OutputFrame:
-    _, out, ticket = pending[0]
-    ticket.result()
-    pending.popleft()
-    return out
 
 
 def _open_sink(job: Job, plan: Plan) -> Sink:
@@ -289,19 +187,3 @@ def open_upscaler(job: Job, plan: Plan) -> Upscaler:
 def _rest(job: Job, sink: Sink) -> Span:
     left = None if job.frames is None else job.frames - sink.frames_done
     return Span(start=job.start, end=job.end, frames=left)
-
-
-def _depth(frame_bytes: int, room: int) -> int:
-    return max(1, min(_QUEUE_FRAMES, room // max(1, frame_bytes)))
-
-
-def _stage(source: Iterator[T], depth: int, name: str, size: Callable[[T], int]) -> Prefetch[T] | OnDemand[T]:
-    return Prefetch(source, depth, name=name, size=size) if depth else OnDemand(source, name=name)
-
-
-def _frame_bytes(frame: Frame) -> int:
-    return frame.nbytes
-
-
-def _output_bytes(out: OutputFrame) -> int:
-    return sum(plane.nbytes for plane in out.planes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -13,9 +12,10 @@ from vidsr.backends import choose_backend
 from vidsr.backends.base import Backend, SessionOptions
 from vidsr.choice import Choice, choose_model, way_to
 from vidsr.cores import usable_cores
-from vidsr.errors import OptionsError, OutputError
+from vidsr.errors import OptionsError
 from vidsr.frame import Matrix, VideoInfo
 from vidsr.job import NULL_OUTPUT, Job
+from vidsr.sources import is_pattern, is_sequence, named_after
 from vidsr.target import Target, resolve_target
 from vidsr.video.carrying import CarryPlan, choose_suffix, plan_streams
 from vidsr.video.compression import measure_compression
@@ -23,10 +23,14 @@ from vidsr.video.containers import CONTAINERS
 from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
 from vidsr.video.encoders import PICTURE_CODECS, Coding, EncoderSettings, choose_coding, plan_encoder
 from vidsr.video.idet import plan_deinterlacing
-from vidsr.video.probe import is_pattern, probe
-from vidsr.video.work import source_identity
+from vidsr.video.output import check_kind, check_writable
+from vidsr.video.probe import probe
+from vidsr.video.watch import SourceWatch
+from vidsr.video.work import address_identity, source_identity
 
 __all__ = ["Plan", "default_output", "make_plan"]
+
+_MOST_PIXELS = (2**31 - 1) // 8  # av_image_check_size, borders included
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class Plan:
 
     info: VideoInfo
     """The source; `in_fields` where each field becomes a frame."""
+    watch: SourceWatch
     deinterlace: Deinterlacing
     target: Target
     choice: Choice
@@ -69,10 +74,13 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         OptionsError: The options contradict each other, the source, or what is on the disk.
         OutputError: The output's folder is missing or cannot be written.
     """
-    info = probe(job.source, index=job.video_stream)
+    watch = SourceWatch.of(job.source)
+    info = probe(job.source, index=job.video_stream, network=job.allow_network)
     fields = plan_deinterlacing(job.deinterlace, info)
     info = in_fields(info) if fields.mode == "field" else info
     name = None if job.output == NULL_OUTPUT else job.output
+    if name is not None:
+        check_kind(name)
     suffix = _default_suffix(job, info) if job.output is None else job.output.suffix.lower()
     pictures = None if job.output == NULL_OUTPUT else PICTURE_CODECS.get(suffix)
     if pictures is None and job.codec == "auto" and suffix == ".webm":
@@ -85,7 +93,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         target.size,
         target.label,
         value_range=job.model_range,
-        look=lambda: measure_compression(job.source, index=info.stream_index),
+        look=lambda: measure_compression(job.source, index=info.stream_index, network=job.allow_network),
     )
     model = choice.model
     backend, reason = choose_backend(job.backend)
@@ -96,15 +104,17 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
     settings, carry = None, None
     if coding is not None:
         name = name or default_output(job, info, target)
+        check_kind(name)
         if not pictures:
             carry = plan_streams(info, name, drop=job.drop, fields=fields.mode == "field")
         threads = job.encoder_threads or usable_cores()
         settings = plan_encoder(job, info, target, coding, threads=threads, pictures=pictures is not None)
         if check_output:
-            _check_output(job, name)
+            check_writable(job, name)
     _ = model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,
+        watch=watch,
         deinterlace=fields,
         target=target,
         choice=choice,
@@ -127,16 +137,18 @@ def default_output(job: Job, info: VideoInfo, target: Target) -> Path:
 
     Pictures stay pictures; videos become what `choose_suffix` says.
     """
-    stem, suffix = job.source.stem, _default_suffix(job, info)
-    if is_pattern(job.source):
-        return job.source.with_name(f"{target.label}_{stem}{suffix}")
-    return job.source.with_name(f"{stem}_{target.label}{suffix}")
+    source, suffix = named_after(job.source), _default_suffix(job, info)
+    if is_sequence(job.source):
+        return source.with_name(f"{target.label}_{source.stem}{suffix}")
+    name = source.with_name(f"{source.stem}_{target.label}{suffix}")
+    # A picture may be called 50%d.png, but as an output that would be a pattern.
+    return name.with_name(name.name.replace("%", "_")) if info.still and is_pattern(name) else name
 
 
 def _default_suffix(job: Job, info: VideoInfo) -> str:
     if not info.still:
         return choose_suffix(info, drop=job.drop)[0]
-    suffix = job.source.suffix.lower()
+    suffix = named_after(job.source).suffix.lower()
     return suffix if suffix in PICTURE_CODECS else ".png"
 
 
@@ -144,43 +156,20 @@ def _target(job: Job, info: VideoInfo, coding: Coding | None) -> Target:
     """Return the result's size, such that nothing needs padding where chroma is subsampled."""
     pixels = info.pixel_format
     coded = (1, 1) if coding is None else coding.steps
-    return resolve_target(
+    target = resolve_target(
         info,
         job.scale,
         job.size,
         rounding=(max(coded[0], 1 << pixels.chroma_shift_x), max(coded[1], 1 << pixels.chroma_shift_y)),
         coded=coded,
     )
-
-
-def _check_output(job: Job, output: Path) -> None:
-    folder = output.parent
-    if not folder.is_dir():
-        raise OutputError("there is no such folder", path=folder, hint="make it, or name another output")
-    if output.is_dir():
-        raise OptionsError("this is a folder", path=output, hint="name a file in it")
-    if output == job.source or (output.exists() and job.source.exists() and output.samefile(job.source)):
-        raise OptionsError("the output would replace the source", path=output, hint="name another output")
-    existing = None if job.overwrite else _existing(output)
-    if existing is not None:
-        raise OptionsError("this file exists", path=existing, hint="add --overwrite to replace it")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise OutputError(f"cannot write here ({error.strerror})", path=folder) from error
-
-
-def _existing(output: Path) -> Path | None:
-    """Return a file that has the output's name, or that of any picture of its sequence."""
-    if not is_pattern(output):
-        return output if output.exists() else None
-    head, _, rest = output.name.partition("%")
-    for path in sorted(output.parent.iterdir()):
-        digits = path.name.removeprefix(head).removesuffix(rest.partition("d")[2])
-        if digits.isdecimal() and output.name % int(digits) == path.name:
-            return path
-    return None
+    if (target.width + 128) * (target.height + 128) >= _MOST_PIXELS:
+        raise OptionsError(
+            f"the result would be {target.width}x{target.height}, more pixels than FFmpeg's frames have",
+            path=info.path,
+            hint="ask for less",
+        )
+    return target
 
 
 def _decisions(
@@ -195,7 +184,11 @@ def _decisions(
     if settings is None:
         return {}
     size = f"{target.width}x{target.height}"
-    source = {"name": str(job.source)} if is_pattern(job.source) else source_identity(job.source)
+    source: dict[str, Any]
+    if isinstance(job.source, str):
+        source = address_identity(info)
+    else:
+        source = {"name": str(job.source)} if is_sequence(job.source) else source_identity(job.source)
     # Of a progressive source auto changes nothing, and nothing is recorded.
     recorded = info.interlaced or fields.mode != "auto"
     return {
@@ -231,7 +224,7 @@ def _own_version() -> str:
 
 def _expected(job: Job, info: VideoInfo) -> int | None:
     total = info.estimated_frames
-    if info.still and not is_pattern(job.source):
+    if info.still and not is_sequence(job.source):
         total = 1
     if total is not None and info.frame_rate and (job.start or job.end is not None):
         rate = float(info.frame_rate)

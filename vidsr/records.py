@@ -24,6 +24,7 @@ from vidsr.errors import VidsrError
 __all__ = ["dump", "from_mapping", "load", "to_mapping"]
 
 R = TypeVar("R")
+_MAX_BYTES = 1 << 20  # of a card, a recipe or a job
 
 
 def load(cls: type[R], path: Path, *, error: type[VidsrError]) -> R:
@@ -33,8 +34,14 @@ def load(cls: type[R], path: Path, *, error: type[VidsrError]) -> R:
         VidsrError: Of type `error`: the file is missing, is no TOML, or has a wrong key or value.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as caught:
+        with path.open("rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES >> 20} MiB")
+        data = tomllib.loads(text.decode("utf-8"))
+    except RecursionError as caught:
+        raise error("cannot read this TOML file (it is nested too deeply)", path=path) from caught
+    except (OSError, ValueError) as caught:  # of which UnicodeDecodeError and TOMLDecodeError are kinds
         raise error(f"cannot read this TOML file ({caught})", path=path) from caught
     try:
         return from_mapping(cls, data)

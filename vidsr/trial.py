@@ -9,9 +9,10 @@ from time import perf_counter
 
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.job import Job
-from vidsr.pipeline import flow, open_upscaler
+from vidsr.pipeline import open_upscaler
 from vidsr.planning import Plan
 from vidsr.report import StageTimes
+from vidsr.stages import flow
 from vidsr.upscaler import Upscaler
 from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink
@@ -118,7 +119,12 @@ def _try_from(place: float, job: Job, plan: Plan, upscaler: Upscaler, opening: f
         reader = Reader(plan.info, span, deinterlace=plan.deinterlace, on_error=job.on_error)
         began = perf_counter()
         made, stages = flow(
-            reader, upscaler, sink, lambda _: arrivals.append(perf_counter() - began), enough=enough
+            reader,
+            upscaler,
+            sink,
+            lambda _: arrivals.append(perf_counter() - began),
+            enough=enough,
+            watch=plan.watch,
         )
         emptying = perf_counter()
         sink.finish()

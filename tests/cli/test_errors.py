@@ -110,8 +110,9 @@ def test_missing_sources(made: Sources, tmp_path: Path, fails: Fails) -> None:
     fails([pattern, "-o", tmp_path / "out.mp4"], f"{pattern}: no picture fits this pattern", code=1)
 
 
-def test_a_name_that_looks_like_a_network_address_is_a_file(tmp_path: Path, fails: Fails) -> None:
-    fails(["http://127.0.0.1:9/a.mp4", "-o", tmp_path / "out.mp4"], "no such file", code=1)
+def test_a_network_address_is_refused(tmp_path: Path, fails: Fails) -> None:
+    fails(["http://127.0.0.1:9/a.mp4", "-o", tmp_path / "out.mp4"], "add --allow-network to open it", code=2)
+    fails(["http:a.mp4", "-o", tmp_path / "out.mp4"], "http:a.mp4: no such file", code=1)
 
 
 OPTIONS = [
@@ -243,15 +244,25 @@ def test_damage_in_the_middle_is_told_or_survived(made: Sources, tmp_path: Path)
     assert done.stderr.count("\n") == (0 if done.returncode == 0 else 1)
 
 
-def test_only_a_stack_trace_for_what_nobody_foresaw(
-    made: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_nobody_foresaw_is_one_line_and_a_trace_for_who_asks(
+    made: Sources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a defect")
 
     monkeypatch.setattr("vidsr.pipeline.make_plan", fail)
-    with pytest.raises(ZeroDivisionError):
-        _run(["upscale", str(made["good.mp4"]), "-o", str(tmp_path / "out.mp4")])
+    arguments = ["upscale", str(made["good.mp4"]), "-o", str(tmp_path / "out.mp4")]
+    line = (
+        "vidsr: unexpected ZeroDivisionError (a defect), a fault in vidsr;"
+        " please report it with what VIDSR_TRACEBACK=1 prints\n"
+    )
+    assert _run(arguments) == 1
+    assert capfd.readouterr() == ("", line)
+    monkeypatch.setenv("VIDSR_TRACEBACK", "1")
+    assert _run(arguments) == 1
+    err = capfd.readouterr().err
+    assert err.startswith("Traceback (most recent call last):")
+    assert err.endswith(line)
 
 
 def test_encoders_say_nothing(made: Sources, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

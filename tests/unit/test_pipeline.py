@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vidsr import pipeline
+from vidsr import stages as pipeline_stages
 from vidsr.errors import DecodeError, EncodeError, InferenceError, VidsrError
 from vidsr.report import StageTimes, limiting_stage
 
@@ -118,7 +118,7 @@ class Stages:
     def flow(self) -> tuple[int, list[StageTimes], list[int]]:
         told: list[int] = []
         try:
-            made, times = pipeline.flow(self, self, self, told.append)  # type: ignore[arg-type]
+            made, times = pipeline_stages.flow(self, self, self, told.append)  # type: ignore[arg-type]
         finally:
             self.pool.shutdown()
         return made, times, told

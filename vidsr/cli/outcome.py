@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vidsr.errors import one_line
+
 if TYPE_CHECKING:
     from vidsr.report import JobReport
 
@@ -35,4 +37,4 @@ def told(report: JobReport) -> str:
         lines.append(f"{stage.name:9} worked {stage.worked:7.2f} s, waited {waited:7.2f} s")
     lines.append(report.limited_by)
     lines += [f"warning: {text}" for text in report.warnings]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

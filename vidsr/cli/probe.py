@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,9 +33,12 @@ _LONGEST = 100  # characters of a tag
 
 def probe(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(help="Videos, pictures, or patterns like shot_%04d.png.", metavar="FILE..."),
     ],
+    allow_network: Annotated[
+        bool, typer.Option("--allow-network", help="Open addresses such as https://host/clip.mp4.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a list with one object a file, as JSON.")
     ] = False,
@@ -52,19 +54,20 @@ def probe(
     from vidsr import records
     from vidsr.errors import VidsrError
     from vidsr.forecast import examine
+    from vidsr.sources import parse_source
 
     told: list[dict[str, Any]] = []
     failed = False
     for number, path in enumerate(files):
         try:
-            report = examine(path)
+            report = examine(parse_source(path), network=allow_network)
         except VidsrError as error:
             failed = True
-            told.append({"path": str(path), "error": str(error)})
+            told.append({"path": path, "error": str(error)})
             typer.echo(f"vidsr: {error}", err=True)
             continue
         if as_json:
-            told.append({"path": str(path), **records.to_mapping(report, keep_none=True)})
+            told.append({"path": path, **records.to_mapping(report, keep_none=True)})
         else:
             typer.echo(("\n" if number else "") + _told(report))
     if as_json:

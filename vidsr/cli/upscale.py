@@ -24,7 +24,7 @@ _RUN = "Running"
 
 
 def upscale(
-    source: Annotated[Path, typer.Argument(help="A video, a picture, or a pattern like shot_%04d.png.")],
+    source: Annotated[str, typer.Argument(help="A video, a picture, or a pattern like shot_%04d.png.")],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -162,6 +162,14 @@ def upscale(
             help="packets: check count and times of all frames; full: decode all.", rich_help_panel=_RUN
         ),
     ] = _DEFAULTS["verify"],
+    allow_network: Annotated[
+        bool,
+        typer.Option(
+            "--allow-network",
+            help="Take https://host/clip.mp4 as a source, and open what a playlist refers to.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
     plan: Annotated[
         bool,
         typer.Option(
@@ -210,6 +218,7 @@ def upscale(
         segment_frames=segment_frames,
         overwrite=overwrite,
         discard=discard,
+        allow_network=allow_network,
         verify=_one_of("--verify", verify, "packets", "full"),
     )
     if plan:

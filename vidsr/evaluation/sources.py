@@ -10,7 +10,7 @@ from vidsr.choice import automatic_model
 from vidsr.errors import OptionsError, SourceError
 from vidsr.job import AUTO
 from vidsr.models.lookup import Model, find_model, named_model, scales_of
-from vidsr.video.probe import is_pattern
+from vidsr.sources import is_pattern
 from vidsr.video.still import PICTURE_SUFFIXES
 
 __all__ = ["CLIP_SUFFIXES", "Kind", "name_models", "parse_crfs", "sort_sources"]

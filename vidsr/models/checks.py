@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vidsr.errors import ModelError, WeightsError
+from vidsr.models.growth import grown_beyond, longest_list, unknown_shape
+from vidsr.models.wire import HostileBytesError, count_fields
 
 if TYPE_CHECKING:
     import onnx
@@ -28,7 +30,7 @@ __all__ = [
     "tensor_shapes",
 ]
 
-MAX_FILE_BYTES = 512 << 20
+MAX_FILE_BYTES = 288 << 20
 MAX_WEIGHTS = 64 << 20
 """Elements of all initialisers and constants together."""
 MAX_NODES = 20_000
@@ -99,12 +101,19 @@ def parse_model(data: bytes, path: Path) -> onnx.ModelProto:
 
     model = onnx.ModelProto()
     try:
+        count_fields(data, onnx.ModelProto.DESCRIPTOR)
         model.ParseFromString(data)
+    except HostileBytesError as error:
+        raise ModelError(
+            f"this model is refused: {error}", path=path, hint="export the network again"
+        ) from None
     except DecodeError as error:
         raise ModelError("this is not an ONNX file", path=path, hint="export the network again") from error
     try:
         _check_structure(model)
         _check_weights(model)
+        if grown := longest_list(model):
+            raise _RefusedError(f"the list of integers '{grown}' is longer than any shape")
         onnx.checker.check_model(model)
         describe(model, path)
     except _RefusedError as refused:
@@ -124,14 +133,20 @@ def describe(model: onnx.ModelProto, path: Path) -> GraphFacts:
     """
     _, channels = _the_input(model)
     shapes = tensor_shapes(model, path, _PROBE, _PROBE)
+    hint = "this cannot be a network for video"
+    if unknown := unknown_shape(model, shapes):
+        raise ModelError(f"the shape of '{unknown}' cannot be told in advance", path=path, hint=hint)
     for name, shape in shapes.items():
-        size = int(np.prod([max(side, 1) for side in shape], dtype=float))
+        size = float(np.prod([max(side, 1) for side in shape], dtype=float))
         if size > MAX_TENSOR:
             raise ModelError(
-                f"'{name}' would have {size} elements for a {_PROBE}x{_PROBE} picture",
+                f"'{name}' would have {size:.0f} elements for a {_PROBE}x{_PROBE} picture",
                 path=path,
-                hint="this cannot be a network for video",
+                hint=hint,
             )
+    twice = tensor_shapes(model, path, 2 * _PROBE, 2 * _PROBE)
+    if grown := grown_beyond(shapes, twice, 4):
+        raise ModelError(f"'{grown}' grows faster than the picture", path=path, hint=hint)
     found = shapes[model.graph.output[0].name]
     scale = found[2] // _PROBE if len(found) == 4 else 0
     if found != (1, channels, scale * _PROBE, scale * _PROBE) or not 1 <= scale <= 16:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from fractions import Fraction
-from pathlib import Path
 from time import perf_counter
 
 import av
 
 from vidsr.frame import VideoInfo
-from vidsr.video.probe import open_source
+from vidsr.video.opening import open_info
 
 __all__ = ["carried_bytes"]
 
@@ -29,7 +28,7 @@ def carried_bytes(info: VideoInfo, indices: Collection[int]) -> int | None:
     sooner: Fraction | None = None
     later: Fraction | None = None
     deadline, left = perf_counter() + _SECONDS, _BYTES
-    with open_source(Path(info.path), timeout=_SECONDS) as container:
+    with open_info(info, timeout=_SECONDS) as container:
         try:
             for packet in container.demux():
                 left -= packet.size

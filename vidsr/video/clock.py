@@ -75,9 +75,9 @@ class Clock:
 
     def sent(self, packet: av.Packet[Any]) -> int | None:
         """Note a packet that goes into the decoder; return the time that its frame will have."""
-        stamp = packet.pts if packet.dts is None else packet.dts
-        if stamp is not None:
-            self._follow(stamp, packet.duration or self._step)
+        if packet.dts is not None:
+            # Presentation times alone go back and forth.
+            self._follow(packet.dts, packet.duration or self._step)
         # A packet that an edit list hides gives no frame.
         if packet.pts is None or packet.is_discard:
             return None

@@ -13,14 +13,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp, log2
-from pathlib import Path
 from typing import Any, cast
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from vidsr.video.probe import open_source, video_stream
+from vidsr.sources import Source
+from vidsr.video.opening import open_source
+from vidsr.video.probe import video_stream
 
 __all__ = ["Compression", "measure_compression"]
 
@@ -68,19 +69,22 @@ _LOSSLESS = frozenset(
 _INTERMEDIATE = {"prores": 12.0, "dnxhd": 12.0, "cfhd": 12.0}  # made to look like the original
 
 
-def measure_compression(path: Path, *, timeout: float | None = None, index: int | None = None) -> Compression:
+def measure_compression(
+    path: Source, *, timeout: float | None = None, index: int | None = None, network: bool = False
+) -> Compression:
     """Look at some frames from the beginning, the middle and the later part of a video.
 
     Args:
         path: The video.
         timeout: As for `open_source`.
         index: Of the video stream; None: the first.
+        network: As for `open_source`.
 
     Raises:
         ProbeError: The file cannot be opened.
         UnsupportedFormatError: It has no video that can be decoded.
     """
-    with open_source(path, timeout=timeout) as container:
+    with open_source(path, timeout=timeout, network=network) as container:
         stream = video_stream(container, path, index)
         context = stream.codec_context
         codec: str = context.codec.canonical_name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import av
@@ -161,17 +162,30 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
     failed = 0
     while failed < _TRIES:
         try:
-            for packet in container.demux(stream):
+            for packet in _in_time(container, stream):
                 failed = 0
                 # An empty packet without a time is PyAV's end of the file; there may be others.
                 if packet.size or packet.dts is None:
                     yield packet
             return
-        except av.error.ExitError:
+        except (av.error.ExitError, TimeoutError):
             raise
         except (av.FFmpegError, OSError) as error:
             failed += 1
             yield Loss(None, f"it cannot be read here: {error.strerror or error}")
+
+
+def _in_time(container: Any, stream: Any) -> Iterator[Any]:
+    """Yield packets; where one takes longer than the file may make us wait, FFmpeg gives what it has so far."""
+    packets = container.demux(stream)
+    while True:
+        began = perf_counter()
+        packet = next(packets, None)
+        if packet is None:
+            return
+        if container.read_timeout is not None and perf_counter() - began >= container.read_timeout:
+            raise TimeoutError("nothing came for too long")
+        yield packet
 
 
 def _rest(stream: Any, end: Any, outlet: _Outlet, *, tail: bool) -> Iterator[Picture | Loss]:

@@ -14,9 +14,11 @@ import av
 
 from vidsr.errors import VidsrError
 from vidsr.frame import VideoInfo
+from vidsr.sources import Source
 from vidsr.video.compression import Compression, measure_compression
+from vidsr.video.opening import open_info
 from vidsr.video.others import codec_name, disposition_names, is_cover
-from vidsr.video.probe import open_source, probe, video_stream
+from vidsr.video.probe import probe, video_stream
 from vidsr.video.timing import Timing, scan_timing
 
 __all__ = ["Chapter", "FrameCount", "Inspection", "StreamSeen", "count_frames", "inspect_source"]
@@ -107,7 +109,7 @@ class Inspection:
     metadata: dict[str, str] = field(default_factory=dict)
 
 
-def inspect_source(path: Path) -> Inspection:
+def inspect_source(path: Source, *, network: bool = False) -> Inspection:
     """Look at a file: headers, a few thousand packets, a few dozen frames.
 
     Takes seconds at most, whatever the headers claim: `vidsr.video.timing` bounds the packets, and frames
@@ -116,21 +118,21 @@ def inspect_source(path: Path) -> Inspection:
     Raises:
         SourceError: As `probe`.
     """
-    info = probe(path, timeout=_WAIT_SECONDS)
-    with open_source(path, timeout=_WAIT_SECONDS) as container:
+    info = probe(path, timeout=_WAIT_SECONDS, network=network)
+    with open_info(info, timeout=_WAIT_SECONDS) as container:
         stream = video_stream(container, path)
         streams = tuple(_seen(container, s, main=s.index == info.stream_index) for s in container.streams)
         timing = scan_timing(container, stream)
         stated = stream.frames or None
         chapters = tuple(_chapters(container))
-    first = _first_frames(path)
+    first = _first_frames(info)
     compression = None
     if first.seconds * _COMPRESSION_FRAMES < _COMPRESSION_SECONDS:
         with suppress(VidsrError, av.FFmpegError, OSError):
-            compression = measure_compression(path, timeout=_WAIT_SECONDS)
+            compression = measure_compression(path, timeout=_WAIT_SECONDS, network=network)
     return Inspection(
         info=info,
-        bytes=path.stat().st_size if path.is_file() else None,
+        bytes=_bytes(path),
         streams=streams,
         timing=timing,
         frames=_frames(info, timing, stated),
@@ -146,17 +148,19 @@ def inspect_source(path: Path) -> Inspection:
     )
 
 
+def _bytes(source: Source) -> int | None:
+    return source.stat().st_size if isinstance(source, Path) and source.is_file() else None
+
+
 def count_frames(info: VideoInfo) -> FrameCount:
     """Return how many frames a video has, as far as a bounded look at its packets tells.
 
     Raises:
         SourceError: As `probe`.
     """
-    path = Path(info.path)
-    with open_source(
-        path, frame_rate=info.frame_rate if info.still else None, timeout=_WAIT_SECONDS
-    ) as container:
-        stream = video_stream(container, path)
+    rate = info.frame_rate if info.still else None
+    with open_info(info, frame_rate=rate, timeout=_WAIT_SECONDS) as container:
+        stream = video_stream(container, info.path)
         return _frames(info, scan_timing(container, stream), stream.frames or None)
 
 
@@ -184,12 +188,12 @@ class _First:
     """To decode one."""
 
 
-def _first_frames(path: Path) -> _First:
+def _first_frames(info: VideoInfo) -> _First:
     found = _First()
     last: int | None = None
     began = perf_counter()
-    with open_source(path, timeout=_WAIT_SECONDS) as container:
-        stream = video_stream(container, path)
+    with open_info(info, timeout=_WAIT_SECONDS) as container:
+        stream = video_stream(container, info.path)
         try:
             for frame in container.decode(stream):
                 found.side_data = found.side_data if found.count else _side_data(frame)

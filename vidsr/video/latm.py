@@ -9,14 +9,13 @@ from __future__ import annotations
 import io
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import av
 
 from vidsr.errors import UnsupportedFormatError
 from vidsr.frame import OtherStream, VideoInfo
-from vidsr.video.probe import open_source
+from vidsr.video.opening import open_info
 
 __all__ = ["LatmConverter", "add_aac", "first_frame", "unconvertible_latm"]
 
@@ -131,13 +130,13 @@ class LatmConverter:
         return made, frozenset()
 
 
-def first_frame(path: Path, index: int) -> tuple[Config, bytes]:
+def first_frame(info: VideoInfo, index: int) -> tuple[Config, bytes]:
     """Return the first description in a stream of a file, and that frame's sound.
 
     Raises:
         LatmError: There is none, or ADTS has no equal for it.
     """
-    with open_source(path) as source:
+    with open_info(info) as source:
         for number, packet in enumerate(source.demux(source.streams[index])):
             with suppress(DamagedError):
                 config, sound = read_frame(bytes(packet), None)
@@ -151,15 +150,15 @@ def first_frame(path: Path, index: int) -> tuple[Config, bytes]:
 def unconvertible_latm(info: VideoInfo, other: OtherStream) -> str:
     """Return why a stream of LATM cannot be packed otherwise; "": it can, by what its beginning says."""
     try:
-        adts(*first_frame(Path(info.path), other.index))
+        adts(*first_frame(info, other.index))
     except (LatmError, av.FFmpegError, OSError) as error:
         return str(error)
     return ""
 
 
-def add_aac(out: Any, stream: Any, path: Path) -> tuple[Any, LatmConverter]:
+def add_aac(out: Any, stream: Any, info: VideoInfo) -> tuple[Any, LatmConverter]:
     """Add a stream of AAC to an output container, and return what makes its packets."""
-    config, sound = first_frame(path, stream.index)
+    config, sound = first_frame(info, stream.index)
     with av.open(io.BytesIO(adts(config, sound) * 4), format="aac") as sample:
         added = out.add_stream_from_template(sample.streams.audio[0], opaque=True)
     added.time_base = stream.time_base

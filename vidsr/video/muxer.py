@@ -17,8 +17,9 @@ import av.container
 
 from vidsr.errors import EncodeError, OutputError
 from vidsr.frame import VideoInfo
+from vidsr.sources import ffmpeg_name
 from vidsr.video.carrying import CarryPlan
-from vidsr.video.probe import open_source
+from vidsr.video.opening import open_info
 from vidsr.video.tags import container_tags, shifted_chapters
 from vidsr.video.timecode import Timecode
 from vidsr.video.tracks import Timed, Tracks, copy_stream_tags
@@ -81,9 +82,9 @@ def join(
     """
     try:
         with ExitStack() as stack:
-            source = None if info.still else stack.enter_context(open_source(Path(info.path)))
+            source = None if info.still else stack.enter_context(open_info(info))
             options = _muxer_options(plan, _timescale(info, source, plan, time_base))
-            out = av.open(str(target), "w", format=plan.container.form, container_options=options)
+            out = av.open(ffmpeg_name(target), "w", format=plan.container.form, container_options=options)
             try:
                 _mux(out, source, info, parts, plan, time_base, timeline)
             except BaseException:
@@ -148,7 +149,7 @@ def _mux(
     time_base: Fraction,
     timeline: Timeline,
 ) -> None:
-    tracks = None if source is None else Tracks(out, source, Path(info.path), plan)
+    tracks = None if source is None else Tracks(out, source, info, plan)
     # The order of the source; only the picture comes before other video, for whoever shows the first one.
     first = min([info.stream_index, *(o.index for o in info.others if o.kind == "video" and not o.cover)])
     if tracks is not None:
@@ -178,7 +179,7 @@ def _mux(
 
 def _add_video(out: Any, info: VideoInfo, part: Part, form: str) -> tuple[Any, bytes]:
     """Add the picture's stream as its first segment describes it; return it and the segment's header."""
-    with av.open(str(part.path)) as first:
+    with av.open(ffmpeg_name(part.path)) as first:
         template = first.streams.video[0]
         video = out.add_stream_from_template(template, opaque=True)
         if info.display_matrix is not None:
@@ -232,7 +233,7 @@ def _video_packets(
     lead = [shown[0] - step * (delay - i) for i in range(delay)]
     place = 0
     for part in parts:
-        with av.open(str(part.path)) as container:
+        with av.open(ffmpeg_name(part.path)) as container:
             segment = container.streams.video[0]
             if bytes(segment.codec_context.extradata or b"") != header:
                 raise EncodeError("this segment was encoded with other settings", path=part.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import av
 
 from vidsr.errors import EncodeError, OptionsError, OutputError, VerificationError
 from vidsr.frame import VideoInfo
+from vidsr.sources import ffmpeg_name, is_pattern
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import convert_frame
 from vidsr.video.muxer import Part
-from vidsr.video.probe import is_pattern
 from vidsr.video.sinks import Sink, partial_name
-from vidsr.video.work import WorkFolder
+from vidsr.video.work import WorkFolder, give_name
 from vidsr.video.writer import OutputFrame
 
 __all__ = ["PictureSink", "encoded_picture", "more_than_one"]
@@ -76,8 +76,12 @@ class PictureSink(Sink):
             raise EncodeError(f"writing a picture failed ({detail})", path=path) from error
         self._folder.record(Part(path, out.pts, (0,), 0))
 
-    def finish(self, *, partial: bool = False) -> Path:
+    def finish(self, check: Callable[[], None] = lambda: None, *, partial: bool = False) -> Path:
         """Check the pictures and give them their names; copies of them, if `partial`. See `Sink.finish`.
+
+        Args:
+            check: As for `Sink.finish`.
+            partial: As for `Sink.finish`.
 
         Raises:
             OptionsError: There is no frame at all.
@@ -87,16 +91,25 @@ class PictureSink(Sink):
         parts = self._folder.parts
         if not parts:
             raise OptionsError("no frame lies between --start and --end", path=self._info.path)
-        for part in parts if self._full else parts[-1:]:
-            self._check(part.path)
+        going_on = self._folder.naming
+        if not going_on:
+            for part in parts if self._full else parts[-1:]:
+                self._check(part.path)
+            check()
+            if not partial:
+                self._folder.begin_naming()
         for number, part in enumerate(parts, 1):
             target = partial_name(self._output) if partial else self._output
             if is_pattern(target):
                 target = target.with_name(target.name % number)
-            try:
-                (_copy_of(part.path) if partial else part.path).replace(target)
-            except OSError as error:
-                raise OutputError(f"cannot give it its name ({error.strerror})", path=target) from error
+            if partial:
+                give_name(_copy_of(part.path), target)
+            elif not going_on or part.path.exists():
+                give_name(part.path, target)
+            elif not target.is_file():
+                raise OutputError(
+                    "this finished picture is gone", path=target, hint="add --discard to start anew"
+                )
         if partial:
             return partial_name(self._output)
         self._folder.remove()
@@ -104,7 +117,7 @@ class PictureSink(Sink):
 
     def _check(self, path: Path) -> None:
         try:
-            with av.open(str(path)) as container:
+            with av.open(ffmpeg_name(path), options={"pattern_type": "none"}) as container:
                 frame = next(container.decode(video=0))
         except (av.FFmpegError, OSError, StopIteration, IndexError) as error:
             raise VerificationError(f"this picture cannot be read again ({error})", path=path) from error

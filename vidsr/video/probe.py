@@ -3,100 +3,35 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import av
 import av.container
 
-from vidsr.errors import DecodeError, OptionsError, ProbeError, SourceError, UnsupportedFormatError
+from vidsr.errors import DecodeError, OptionsError, UnsupportedFormatError
 from vidsr.frame import VideoInfo
+from vidsr.sources import Source
 from vidsr.video.clock import Clock
 from vidsr.video.decoding import Loss, Picture, decode
 from vidsr.video.formats import color_of, nearest_planar
+from vidsr.video.opening import open_source, translate
 from vidsr.video.others import describe_other, disposition_names, is_cover
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["READ_TIMEOUT", "is_pattern", "open_source", "probe", "translate"]
+__all__ = ["READ_TIMEOUT", "open_source", "probe", "translate", "video_stream"]
 
-# Nothing but files is ever opened: a playlist inside a file must not reach the network.
-_PROTOCOLS = {"protocol_whitelist": "file"}
 _MAX_PIXELS = 16384 * 16384
 READ_TIMEOUT = 60.0
 """Seconds of waiting for one packet, after which a job gives its source up."""
 _MAX_LOSSES = 300  # packets without a picture before the first one that has one
 
 
-def is_pattern(path: Path) -> bool:
-    """Return whether `path` names a sequence of pictures, such as ``shot_%04d.png``."""
-    try:
-        return "%" in path.name and path.name % 1 != path.name
-    except (TypeError, ValueError):
-        return False
-
-
-def translate(
-    error: Exception, path: str | os.PathLike[str], kind: type[SourceError], what: str
-) -> SourceError:
-    """Return a `kind` that says in one line what FFmpeg's error means."""
-    text = getattr(error, "strerror", None) or str(error)
-    hint = None
-    if isinstance(error, av.error.ExitError):
-        text = "nothing came for too long"
-    if isinstance(error, av.InvalidDataError):
-        hint = "the file is damaged, incomplete or no media file"
-    return kind(f"{what} ({text})", path=path, hint=hint)
-
-
-@contextmanager
-def open_source(
-    path: Path, *, frame_rate: Fraction | None = None, timeout: float | None = None
-) -> Iterator[av.container.InputContainer]:
-    """Open a media file, or a numbered sequence of pictures at `frame_rate` (25 by default).
-
-    Args:
-        path: The file, or a pattern.
-        frame_rate: Of a sequence.
-        timeout: Seconds after which looking for one packet is given up with FFmpeg's ExitError, and twice
-            as many for opening it; None: never. Gigabytes of garbage hold no packet.
-
-    Raises:
-        ProbeError: It is missing, a folder, not readable, or no media file.
-    """
-    options = dict(_PROTOCOLS)
-    name, file_format = f"file:{path}", None
-    if is_pattern(path):
-        file_format = "image2"
-        options |= {"framerate": str(frame_rate or 25), "start_number_range": "100000"}
-        name = str(path)
-        if not any(path.parent.glob(_glob_of(path.name))):
-            raise ProbeError("no picture fits this pattern", path=path)
-    elif not path.exists():
-        raise ProbeError("no such file", path=path)
-    elif path.is_dir():
-        hint = "for a sequence of pictures give a pattern such as name_%04d.png"
-        raise ProbeError("this is a folder", path=path, hint=hint)
-    elif path.stat().st_size == 0 and path.is_file():
-        raise ProbeError("the file is empty", path=path)
-    waits = None if timeout is None else (2 * timeout, timeout)
-    try:
-        container = av.open(
-            name, format=file_format, options=options, metadata_errors="replace", timeout=waits
-        )
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise translate(error, path, ProbeError, "cannot open this as video") from error
-    with container:
-        yield container
-
-
-def video_stream(container: av.container.InputContainer, path: Path, index: int | None = None) -> Any:
+def video_stream(container: av.container.InputContainer, path: Source, index: int | None = None) -> Any:
     """Return the video stream of an index, or the first one that is not an attached picture.
 
     Raises:
@@ -122,32 +57,35 @@ def video_stream(container: av.container.InputContainer, path: Path, index: int 
 
 
 def probe(
-    path: Path,
+    path: Source,
     *,
     frame_rate: Fraction | None = None,
     timeout: float | None = READ_TIMEOUT,
     index: int | None = None,
+    network: bool = False,
 ) -> VideoInfo:
-    """Return what `path` holds; decodes its first frame, whose word counts where the header differs.
+    """Return what a source holds; decodes its first frame, whose word counts where the header differs.
 
     Args:
         path: The file, or a pattern.
         frame_rate: Of a sequence of pictures.
         timeout: As for `open_source`.
         index: Of the video stream; None: the first.
+        network: As for `open_source`.
 
     Raises:
         ProbeError: The file cannot be opened.
-        OptionsError: There is no video stream of that index.
+        OptionsError: There is no video stream of that index; or it is an address, and `network` is false.
         UnsupportedFormatError: It has no video that can be decoded.
         DecodeError: No frame comes out of it.
     """
-    with open_source(path, frame_rate=frame_rate, timeout=timeout) as container:
+    with open_source(path, frame_rate=frame_rate, timeout=timeout, network=network) as container:
         stream = video_stream(container, path, index)
-        return _describe(path, container, stream, *_first_picture(container, stream, path))
+        first = _first_picture(container, stream, path)
+        return replace(_describe(path, container, stream, *first), network=network)
 
 
-def _first_picture(container: Any, stream: Any, path: Path) -> tuple[av.VideoFrame, int]:
+def _first_picture(container: Any, stream: Any, path: Source) -> tuple[av.VideoFrame, int]:
     """Return the first frame and its time; damage before it is the reader's to judge."""
     clock = Clock(container.format.name, stream.time_base or Fraction(1, 90000), None)
     losses: list[Loss] = []
@@ -170,7 +108,7 @@ def _first_picture(container: Any, stream: Any, path: Path) -> tuple[av.VideoFra
 
 
 def _describe(
-    path: Path, container: av.container.InputContainer, stream: Any, frame: av.VideoFrame, pts: int
+    path: Source, container: av.container.InputContainer, stream: Any, frame: av.VideoFrame, pts: int
 ) -> VideoInfo:
     source_format = frame.format.name
     pixel_format = nearest_planar(source_format)
@@ -228,9 +166,3 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     except ValueError:  # PyAV 18.1 gives up on side data newer than it; `rotation` still works
         return None
     return None if data is None else struct.unpack("<9i", bytes(cast("Buffer", data))[:36])
-
-
-def _glob_of(name: str) -> str:
-    head, _, rest = name.partition("%")
-    _, _, tail = rest.partition("d")
-    return f"{head}*{tail}"

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import av
@@ -15,11 +14,13 @@ import av.container
 from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
 from vidsr.job import OnError
+from vidsr.sources import parse_source
 from vidsr.video.clock import UNORDERED, Clock, Jump
 from vidsr.video.decoding import decode
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
 from vidsr.video.formats import planes_of, to_planar
-from vidsr.video.probe import READ_TIMEOUT, open_source, translate, video_stream
+from vidsr.video.opening import open_info, translate
+from vidsr.video.probe import READ_TIMEOUT, video_stream
 from vidsr.video.repairs import LookCloserError, Repairs
 from vidsr.video.truncation import missing_bytes
 
@@ -152,11 +153,10 @@ class Reader:
             yield from (decoded for decoded in again if last is None or decoded.pts > last)
 
     def _decode_from(self, begin: int, *, sequential: bool) -> Iterator[Decoded]:
-        info, path = self._info, Path(self._info.path)
-        with open_source(
-            path, frame_rate=self._rate if info.still else None, timeout=READ_TIMEOUT
-        ) as container:
-            stream = video_stream(container, path, info.stream_index)
+        info = self._info
+        rate = self._rate if info.still else None
+        with open_info(info, frame_rate=rate, timeout=READ_TIMEOUT) as container:
+            stream = video_stream(container, info.path, info.stream_index)
             sought = False
             if begin > info.start_pts and not info.still and not sequential:
                 margin = int(_SEEK_MARGIN_S / info.time_base)
@@ -186,7 +186,7 @@ class Reader:
             for decoded in self._repairs.frames(items, careful=self._careful, sought=sought):
                 self._look(decoded.frame)
                 yield decoded
-            self._repairs.ended(missing_bytes(Path(info.path)))
+            self._repairs.ended(missing_bytes(parse_source(info.path)))
         except (av.FFmpegError, OSError) as error:
             last = self._repairs.last
             done = "the first frame" if last is None else f"{float(last * info.time_base):.3f} s"

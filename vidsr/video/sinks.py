@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
-from vidsr.errors import OptionsError, OutputError
+from vidsr.errors import OptionsError
 from vidsr.frame import PixelFormat, VideoInfo
 from vidsr.video.carrying import CarryPlan
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.muxer import Part, Timeline, join
 from vidsr.video.verify import verify_video
-from vidsr.video.work import WorkFolder
+from vidsr.video.work import WorkFolder, give_name
 from vidsr.video.writer import OutputFrame, SegmentWriter, segment_suffix
 
 __all__ = ["NullSink", "Sink", "VideoSink", "partial_name"]
@@ -40,10 +40,11 @@ class Sink(Protocol):
     def write(self, out: OutputFrame) -> None:
         """Take a filled frame whose `pts` and `duration` (source ticks) are set."""
 
-    def finish(self, *, partial: bool = False) -> Path | None:
+    def finish(self, check: Callable[[], None] = lambda: None, *, partial: bool = False) -> Path | None:
         """Complete, verify and name the result; return its path.
 
         Args:
+            check: Called when all is read of the source and nothing has its final name; it may raise.
             partial: The source broke off: the result gets a name that says so, and what was finished stays
                 for another try.
         """
@@ -72,8 +73,9 @@ class NullSink(Sink):
     def write(self, out: OutputFrame) -> None:
         """Drop the frame."""
 
-    def finish(self, *, partial: bool = False) -> None:
-        """Do nothing."""
+    def finish(self, check: Callable[[], None] = lambda: None, *, partial: bool = False) -> None:
+        """Do nothing but `check`."""
+        check()
 
 
 class VideoSink(Sink):
@@ -149,8 +151,12 @@ class VideoSink(Sink):
         if len(self._writer.pts) >= self._segment_frames:
             self._end_segment()
 
-    def finish(self, *, partial: bool = False) -> Path:
+    def finish(self, check: Callable[[], None] = lambda: None, *, partial: bool = False) -> Path:
         """Join, verify, rename and clear up; return the path. See `Sink.finish`.
+
+        Args:
+            check: As for `Sink.finish`.
+            partial: As for `Sink.finish`.
 
         Raises:
             OutputError: Joining or renaming failed; the segments stay for another try.
@@ -179,11 +185,9 @@ class VideoSink(Sink):
             exact=self._carry.container.exact_times,
             full=self._verify == "full",
         )
+        check()
         output = partial_name(self._output) if partial else self._output
-        try:
-            joined.replace(output)
-        except OSError as error:
-            raise OutputError(f"cannot give it its name ({error.strerror})", path=output) from error
+        give_name(joined, output)
         if not partial:
             self._folder.remove()
         return output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -13,7 +12,7 @@ import av.stream
 from vidsr.errors import DecodeError
 from vidsr.frame import OtherStream, VideoInfo
 from vidsr.video.cues import DEFAULT_ENTRY, PARSERS, WRITERS
-from vidsr.video.probe import open_source, translate
+from vidsr.video.opening import open_info, translate
 
 __all__ = ["TextConverter", "add_text", "unconvertible"]
 
@@ -56,7 +55,7 @@ def unconvertible(info: VideoInfo, other: OtherStream, codec: str) -> str:
         DecodeError: The source cannot be read.
     """
     lost: set[str] = set()
-    with open_source(Path(info.path)) as source:
+    with open_info(info) as source:
         stream = source.streams[other.index]
         for rest in source.streams:
             if rest.index != other.index:

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
 import av
 
 from vidsr.frame import VideoInfo
-from vidsr.video.probe import open_source
+from vidsr.video.opening import open_info
 
 __all__ = ["Timing", "scan_timing", "seen_rate"]
 
@@ -91,7 +90,7 @@ def seen_rate(info: VideoInfo) -> Fraction | None:
     Raises:
         SourceError: As `probe`.
     """
-    with open_source(Path(info.path), timeout=MAX_SECONDS) as container:
+    with open_info(info, timeout=MAX_SECONDS) as container:
         timing = scan_timing(container, container.streams[info.stream_index])
     return Fraction(timing.steps / timing.seconds) if timing.steps and timing.seconds else None
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
 
-from vidsr.frame import OtherStream
+from vidsr.frame import OtherStream, VideoInfo
 from vidsr.video.carrying import CarryPlan
 from vidsr.video.clock import SharedClock
 from vidsr.video.copying import add_copy
 from vidsr.video.latm import LatmConverter, add_aac
-from vidsr.video.probe import open_source
+from vidsr.video.opening import open_info
 from vidsr.video.subtitles import TextConverter, add_text
 from vidsr.video.tags import stream_tags
 
@@ -48,9 +47,9 @@ class _Track:
 class Tracks:
     """All streams that go along."""
 
-    def __init__(self, out: Any, source: Any, path: Path, plan: CarryPlan) -> None:
-        """Take them from `source`, the open file at `path`, into `out`; nothing is added yet."""
-        self._out, self._source, self._path, self._plan = out, source, path, plan
+    def __init__(self, out: Any, source: Any, info: VideoInfo, plan: CarryPlan) -> None:
+        """Take them from `source`, the open file that `info` is about, into `out`; nothing is added yet."""
+        self._out, self._source, self._info, self._plan = out, source, info, plan
         self._tracks: dict[int, _Track] = {}
 
     def add(self, other: OtherStream) -> None:
@@ -59,7 +58,7 @@ class Tracks:
         codec = dict(self._plan.converted).get(other.index)
         form = self._plan.container.form
         if codec == "aac":
-            added, converter = add_aac(self._out, stream, self._path)
+            added, converter = add_aac(self._out, stream, self._info)
             self._tracks[other.index] = _Track(added, converter)
         elif codec is not None:
             added = add_text(self._out, codec, stream.time_base)
@@ -102,7 +101,7 @@ class Tracks:
         """Add cover art as Matroska holds it: as an attached file, whose name says what it is."""
         name = f"cover.{_SUFFIXES.get(other.codec, other.codec)}"
         tags = dict(stream.metadata)
-        with open_source(self._path) as again:  # a search back to the start may lose sound before zero
+        with open_info(self._info) as again:  # a search back to the start may lose sound before zero
             packets = again.demux(again.streams[other.index])
             picture = next((bytes(packet) for packet in packets if packet.size), b"")
         added = self._out.add_attachment(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import av
 
 from vidsr.errors import EncodeError
 from vidsr.frame import VideoInfo
+from vidsr.sources import is_pattern
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.pictures import encoded_picture, more_than_one
-from vidsr.video.probe import is_pattern
 from vidsr.video.sinks import Sink
 from vidsr.video.writer import OutputFrame, SegmentWriter, segment_suffix
 
@@ -70,7 +71,7 @@ class TrialSink(Sink):
             self._writer = SegmentWriter(path, self._settings, out.pts, into=_Nowhere())
         self._writer.write(out)
 
-    def finish(self, *, partial: bool = False) -> None:
+    def finish(self, check: Callable[[], None] = lambda: None, *, partial: bool = False) -> None:
         """Take everything out of the encoder."""
         if self._writer is not None:
             self._writer.flush()

@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
+from vidsr.sources import Source
+
 __all__ = ["missing_bytes"]
 
 _MAX_BOXES = 10_000  # fragmented files have two for each second or so
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 
 
-def missing_bytes(path: Path) -> int:
+def missing_bytes(path: Source) -> int:
     """Return how many bytes lie beyond the end of a file by the word of its outermost structure.
 
     Known are MP4 and MOV (ISO/IEC 14496-12, 4.2), Matroska and WebM (RFC 8794, 4 to 6) and AVI's RIFF.
-    0: none, or another format.
+    0: none, another format, or no file.
     """
-    if not path.is_file():
+    if not isinstance(path, Path) or not path.is_file():
         return 0
     size = path.stat().st_size
     with path.open("rb") as file:

@@ -10,6 +10,7 @@ from typing import Any
 import av
 
 from vidsr.errors import VerificationError
+from vidsr.sources import ffmpeg_name
 
 __all__ = ["verify_video"]
 
@@ -35,7 +36,7 @@ def verify_video(
         VerificationError: It holds something else.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(ffmpeg_name(path)) as container:
             stream = _main_stream(container)
             if (stream.codec_context.width, stream.codec_context.height) != size:
                 got = f"{stream.codec_context.width}x{stream.codec_context.height}"
@@ -66,7 +67,7 @@ def _compare(path: Path, times: Sequence[Fraction], found: Sequence[Fraction], *
 
 def _decode(path: Path, frames: int, size: tuple[int, int]) -> None:
     count = 0
-    with av.open(str(path)) as container:
+    with av.open(ffmpeg_name(path)) as container:
         stream = _main_stream(container)
         stream.thread_type = "AUTO"
         for frame in container.decode(stream):

@@ -12,28 +12,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from vidsr.errors import OptionsError, OutputError
+from vidsr.errors import OptionsError, OutputError, SourceError
+from vidsr.frame import VideoInfo
 from vidsr.locks import lock_folder
+from vidsr.sources import without_password
 from vidsr.video.muxer import Part
+from vidsr.video.opening import open_info
 
-__all__ = ["Unfinished", "WorkFolder", "find_unfinished", "source_identity"]
+__all__ = [
+    "Unfinished",
+    "WorkFolder",
+    "address_identity",
+    "find_unfinished",
+    "give_name",
+    "half_named",
+    "source_identity",
+]
 
 _SAMPLE_BYTES = 1 << 16
+_NAMING = "naming"
+_LONGEST_NAME = 255  # bytes of a file name, on most file systems
 
 
 def source_identity(path: Path) -> dict[str, Any]:
     """Return what an input is recognised by: name, size, time, and a digest of its head and tail."""
-    status = path.stat()
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        digest.update(file.read(_SAMPLE_BYTES))
-        file.seek(max(0, status.st_size - _SAMPLE_BYTES))
-        digest.update(file.read(_SAMPLE_BYTES))
+    try:
+        status = path.stat()
+        with path.open("rb") as file:
+            digest.update(file.read(_SAMPLE_BYTES))
+            file.seek(max(0, status.st_size - _SAMPLE_BYTES))
+            digest.update(file.read(_SAMPLE_BYTES))
+    except OSError as error:
+        raise SourceError(f"cannot read this ({error.strerror})", path=path) from error
     return {
         "name": path.name,
         "bytes": status.st_size,
         "modified_ns": status.st_mtime_ns,
         "head_and_tail_sha256": digest.hexdigest(),
+    }
+
+
+def address_identity(info: VideoInfo) -> dict[str, Any]:
+    """Return what a source on a network is recognised by: its address and what the probe saw of it.
+
+    What a server says of a file's version does not come through FFmpeg, so a file that was replaced by one of
+    the same size, codec and length is not noticed.
+    """
+    with open_info(info) as container:
+        size = int(container.size)
+    return {
+        "name": without_password(info.path),
+        "bytes": size,
+        "seen": f"{info.container} {info.codec} {info.width}x{info.height} {info.source_format}"
+        f" {info.duration} s, {info.estimated_frames} frames",
     }
 
 
@@ -100,6 +132,15 @@ class WorkFolder:
         """Frames in the finished segments."""
         return sum(len(part.pts) for part in self.parts)
 
+    @property
+    def naming(self) -> bool:
+        """Whether an earlier run was giving names when it ended: a missing part has its final name."""
+        return (self.path / _NAMING).exists()
+
+    def begin_naming(self) -> None:
+        """Note that all parts are whole and checked, and get their final names from now on."""
+        _write_atomically(self.path / _NAMING, "")
+
     def segment_path(self, suffix: str) -> Path:
         """Return where the next segment is written."""
         return self.path / f"{len(self.parts):06d}{suffix}"
@@ -138,7 +179,7 @@ class WorkFolder:
         file = self.path / "plan.json"
         if file.exists() and not discard:
             self.parts = _left_over(self.path, plan)
-        kept = {"plan.json", "lock"}
+        kept = {"plan.json", "lock", *([_NAMING] if self.parts else [])}
         kept |= {name for part in self.parts for name in (part.path.name, part.path.stem + ".json")}
         for stray in self.path.iterdir():
             if stray.name not in kept:
@@ -148,7 +189,30 @@ class WorkFolder:
 
 
 def _folder_of(output: Path) -> Path:
-    return output.with_name(output.name + ".vidsr")
+    name = output.name
+    if len(os.fsencode(name)) + len(".vidsr") > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{os.fsencode(name)[:200].decode(errors='ignore')}~{digest}"
+    return output.with_name(name + ".vidsr")
+
+
+def half_named(output: Path) -> bool:
+    """Return whether a job was giving a sequence's pictures their names when it ended."""
+    return (_folder_of(output) / _NAMING).exists()
+
+
+def give_name(path: Path, target: Path) -> None:
+    """Give a whole and checked file its final name, once the disk has it.
+
+    Raises:
+        OutputError: It cannot have it.
+    """
+    try:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # some file systems tell only now that they are full
+        path.replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot give it its name ({error.strerror})", path=target) from error
 
 
 def _lock(folder: Path, output: Path) -> IO[bytes]:
@@ -188,7 +252,10 @@ def _finished(folder: Path) -> list[Part]:
     while (record := folder / f"{len(parts):06d}.json").exists():
         entry = json.loads(record.read_text(encoding="utf-8"))
         path = folder / entry["file"]
-        if not path.exists() or path.stat().st_size != entry["bytes"]:
+        if path.exists():
+            if path.stat().st_size != entry["bytes"]:
+                break
+        elif not (folder / _NAMING).exists():
             break
         parts.append(
             Part(path, entry["start"], tuple(entry["pts"]), entry["reorder"], tuple(entry["shifts"]))
@@ -210,8 +277,17 @@ def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str 
 
 def _write_atomically(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write here ({error.strerror})",
+            path=path,
+            hint="free some space if the disk is full, and run the same command: it continues",
+        ) from error

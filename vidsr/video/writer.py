@@ -14,6 +14,7 @@ import numpy as np
 
 from vidsr.errors import EncodeError, OptionsError, OutputError
 from vidsr.frame import PixelFormat, Planes
+from vidsr.sources import ffmpeg_name
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import convert_frame, new_frame
 
@@ -92,7 +93,10 @@ class SegmentWriter:
         try:
             form = path.suffix.removeprefix(".")
             self._container: Any = av.open(
-                into or str(path), "w", format=form, container_options={} if form == "nut" else _FRAGMENTED
+                into or ffmpeg_name(path),
+                "w",
+                format=form,
+                container_options={} if form == "nut" else _FRAGMENTED,
             )
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=path) from error
@@ -148,7 +152,7 @@ class SegmentWriter:
             del container
             self._stream = None
             # FFmpeg does not tell of everything that a full disk did not take.
-            with av.open(str(self.path)) as written:
+            with av.open(ffmpeg_name(self.path)) as written:
                 whole = sum(bool(p.size) and not p.is_corrupt for p in written.demux(video=0))
         except (av.FFmpegError, OSError) as error:
             raise _failed(error, self.path) from error
