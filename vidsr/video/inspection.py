@@ -16,6 +16,7 @@ from vidsr.errors import VidsrError
 from vidsr.frame import VideoInfo
 from vidsr.video.compression import Compression, measure_compression
 from vidsr.video.probe import open_source, probe, video_stream
+from vidsr.video.sidedata import side_data
 from vidsr.video.timing import Timing, scan_timing
 
 __all__ = ["Chapter", "FrameCount", "Inspection", "StreamSeen", "count_frames", "inspect_source"]
@@ -191,7 +192,7 @@ def _first_frames(path: Path) -> _First:
         stream = video_stream(container, path)
         try:
             for frame in container.decode(stream):
-                found.side_data = found.side_data if found.count else _side_data(frame)
+                found.side_data = found.side_data if found.count else tuple(sorted(side_data(frame)))
                 found.count += 1
                 found.interlaced += bool(frame.interlaced_frame)
                 found.untimed += frame.pts is None
@@ -203,14 +204,6 @@ def _first_frames(path: Path) -> _First:
             pass
     found.seconds = (perf_counter() - began) / max(1, found.count)
     return found
-
-
-def _side_data(frame: av.VideoFrame) -> tuple[str, ...]:
-    try:
-        entries: Any = frame.side_data.keys()  # which are the entries themselves
-        return tuple(sorted({entry.type.name for entry in entries}))
-    except ValueError:  # PyAV 18.1 gives up on side data newer than it
-        return ()
 
 
 def _chapters(container: Any) -> Iterator[Chapter]:

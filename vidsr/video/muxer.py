@@ -18,6 +18,7 @@ from av.bitstream import BitStreamFilterContext
 from vidsr.errors import EncodeError, OutputError
 from vidsr.frame import VideoInfo
 from vidsr.video.containers import CarryPlan
+from vidsr.video.hdr import template_of
 from vidsr.video.probe import open_source
 from vidsr.video.tags import container_tags, shifted_chapters, stream_tags
 
@@ -122,7 +123,7 @@ def _mux(
     time_base: Fraction,
     timeline: Timeline,
 ) -> None:
-    with av.open(str(parts[0].path)) as first:
+    with template_of(parts[0].path, info.hdr) as first:
         template = first.streams.video[0]
         video = out.add_stream_from_template(template, opaque=True)
         if info.display_matrix is not None:
@@ -140,12 +141,16 @@ def _mux(
     if source is not None:
         out.metadata.update(container_tags(source.metadata, plan.container.form))
         _copy_stream_tags(source.streams[info.stream_index], video)
+        for key in [key for key in video.metadata if key.lower() == "alpha_mode"]:
+            del video.metadata[key]  # true of the source; of the result it is said below
         for stream in source.streams:
             if stream.index in plan.copied or stream.index in {c[0] for c in plan.converted}:
                 carried[stream.index] = _Carried.add(out, stream, plan)
         chapters = shifted_chapters(source.chapters(), timeline)
         if chapters:
             out.set_chapters(chapters)
+    if parts[0].path.suffix == ".mkv":
+        video.metadata["alpha_mode"] = "1"  # see `segment_suffix`
     out.start_encoding()
     streams = [_video_packets(parts, video, time_base, timeline.origin, header)]
     if source is not None and carried:
@@ -189,10 +194,13 @@ def _video_packets(
             if bytes(segment.codec_context.extradata or b"") != header:
                 raise EncodeError("this segment was encoded with other settings", path=part.path)
             unit = segment.time_base or time_base
-            for packet in container.demux(segment):
-                if packet.size == 0 or packet.pts is None:
-                    continue
-                pts = part.start - shift + round(packet.pts * unit / time_base)
+            frames = (p for p in container.demux(segment) if p.size and p.pts is not None)
+            for number, packet in enumerate(frames):
+                told = round((packet.pts or 0) * unit / time_base)
+                if part.path.suffix == ".mkv":
+                    # Its times are rounded to 1 ms; its frames are in order.
+                    told = part.pts[number]
+                pts = part.start - shift + told
                 after = bisect_right(shown, pts)
                 # Without a length the last frame would lie outside of MP4's edit list.
                 length = round((packet.duration or 0) * unit / time_base) or step

@@ -135,6 +135,8 @@ def encoded_picture(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
         context.sample_aspect_ratio = settings.sample_aspect_ratio
     context.options = dict(settings.options)
     ready = convert_frame(frame, settings.source_color, settings.pixel_format, settings.color)
+    # PNG has a place for them, and takes them from the frame.
+    ready.color_primaries, ready.color_trc = settings.color.primaries, settings.color.transfer
     ready.pts, ready.time_base = 0, settings.time_base
     ready.pict_type = av.video.frame.PictureType.NONE
     packets = [*context.encode(ready), *context.encode(None)]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 import os
-import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import av
 import av.container
 
 from vidsr.errors import DecodeError, ProbeError, SourceError, UnsupportedFormatError
 from vidsr.frame import OtherStream, VideoInfo
-from vidsr.video.formats import color_of, nearest_planar
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from vidsr.video.decoder import alpha_decoder, decoded
+from vidsr.video.formats import color_of, has_opaque_palette, nearest_planar
+from vidsr.video.sidedata import display_matrix, hdr_of, losses, side_data
+from vidsr.video.siting import chroma_location
 
 __all__ = ["is_pattern", "open_source", "probe", "translate"]
 
@@ -121,19 +120,33 @@ def probe(path: Path, *, frame_rate: Fraction | None = None, timeout: float | No
     with open_source(path, frame_rate=frame_rate, timeout=timeout) as container:
         stream = video_stream(container, path)
         try:
-            frame = next(container.decode(stream), None)
+            frame = next(decoded(container, stream), None)
         except (av.FFmpegError, OSError) as error:
             raise translate(error, path, DecodeError, "its first frame cannot be decoded") from error
         if frame is None:
             raise DecodeError("no frame can be decoded from it", path=path)
-        return _describe(path, container, stream, frame)
+        return _describe(path, container, stream, frame, _carrier(path, stream, frame))
+
+
+def _carrier(path: Path, stream: Any, frame: av.VideoFrame) -> av.VideoFrame:
+    """Return the frame that has the container's side data, which only the stream's own decoder attaches."""
+    if alpha_decoder(stream) is None:
+        return frame
+    with open_source(path) as again, suppress(av.FFmpegError, OSError):
+        return next(again.decode(video_stream(again, path)), frame)
+    return frame
 
 
 def _describe(
-    path: Path, container: av.container.InputContainer, stream: Any, frame: av.VideoFrame
+    path: Path,
+    container: av.container.InputContainer,
+    stream: Any,
+    frame: av.VideoFrame,
+    carrier: av.VideoFrame,
 ) -> VideoInfo:
     source_format = frame.format.name
-    pixel_format = nearest_planar(source_format)
+    pixel_format = nearest_planar(source_format, opaque=has_opaque_palette(frame))
+    attached = side_data(carrier)
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     duration = _duration(container, stream)
     counted = stream.frames or (round(duration * rate) if duration and rate else None)
@@ -148,7 +161,7 @@ def _describe(
         height=frame.height,
         pixel_format=pixel_format,
         source_format=source_format,
-        color=color_of(frame, pixel_format, source_format),
+        color=color_of(frame, pixel_format, chroma_location(frame) if pixel_format.subsampled else None),
         frame_rate=Fraction(rate) if rate else None,
         time_base=Fraction(time_base),
         start_pts=frame.pts if frame.pts is not None else 0,
@@ -156,8 +169,10 @@ def _describe(
         sample_aspect_ratio=Fraction(
             stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 0
         ),
-        rotation=int(frame.rotation),
-        display_matrix=_display_matrix(frame),
+        rotation=int(carrier.rotation),
+        display_matrix=display_matrix(attached),
+        hdr=hdr_of(attached),
+        losses=tuple(losses(attached)),
         interlaced=bool(frame.interlaced_frame),
         duration=duration,
         estimated_frames=counted or None,
@@ -176,14 +191,6 @@ def _duration(container: av.container.InputContainer, stream: Any) -> float | No
     else:
         return None
     return seconds if math.isfinite(seconds) and seconds > 0 else None
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV 18.1 gives up on side data newer than it; `rotation` still works
-        return None
-    return None if data is None else struct.unpack("<9i", bytes(cast("Buffer", data))[:36])
 
 
 def _other(stream: Any) -> OtherStream:

@@ -14,9 +14,11 @@ import av.container
 
 from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
+from vidsr.video.decoder import decoded as decoded_frames
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
-from vidsr.video.formats import planes_of, to_planar
+from vidsr.video.formats import color_change, planes_of, to_planar
 from vidsr.video.probe import open_source, translate, video_stream
+from vidsr.video.sidedata import losses, side_data
 
 __all__ = ["Reader", "Span"]
 
@@ -145,7 +147,7 @@ class Reader:
         info = self._info
         last: int | None = None
         try:
-            for frame in container.decode(stream):
+            for frame in decoded_frames(container, stream):
                 last = self._pts(frame, last)
                 self._look(frame)
                 length = (frame.duration or 0) * self._each
@@ -174,6 +176,10 @@ class Reader:
         name, first = (n.replace("yuvj", "yuv") for n in (frame.format.name, info.source_format))
         if name != first:
             self._warn(f"the pixel format changes to {name} on the way: made {info.pixel_format.name}")
+        if change := color_change(frame, info.color):
+            self._warn(f"the colour changes its {change} on the way: converted to that of the first frame")
+        for text in losses(side_data(frame)):
+            self._warn(text)
 
     def _pts(self, frame: av.VideoFrame, last: int | None) -> int:
         """Return a frame's time in ticks of `info`, later than `last`."""
@@ -196,7 +202,7 @@ class Reader:
 
     def _frame(self, decoded: Decoded) -> Frame:
         info = self._info
-        planar = to_planar(decoded.frame, info.pixel_format, info.width, info.height)
+        planar = to_planar(decoded.frame, info.pixel_format, info.width, info.height, info.color)
         return Frame(
             planes=planes_of(planar),
             pixel_format=info.pixel_format,
