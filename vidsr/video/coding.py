@@ -127,7 +127,15 @@ def _loss(target: PixelFormat, source: PixelFormat) -> tuple[int, ...]:
         max(0, source.bit_depth - target.bit_depth),
         abs(target.bit_depth - source.bit_depth),
         int(target.alpha and not source.alpha),
-        abs(target.chroma_shift_x - source.chroma_shift_x)
-        + abs(target.chroma_shift_y - source.chroma_shift_y),
+        int(not same),
+        _chroma_wasted(target, source),
         int(target.name.startswith("yuvj")),
+    )
+
+
+def _chroma_wasted(target: PixelFormat, source: PixelFormat) -> int:
+    if source.family == "gray":
+        return -target.chroma_shift_x - target.chroma_shift_y
+    return abs(target.chroma_shift_x - source.chroma_shift_x) + abs(
+        target.chroma_shift_y - source.chroma_shift_y
     )

@@ -7,25 +7,22 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, Interpolation
 
 from vidsr.errors import UnsupportedFormatError
 from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat, Plane, Planes
-from vidsr.video.siting import sited
 
 __all__ = [
-    "color_change",
+    "LAYOUTS",
+    "MATRICES",
     "color_of",
-    "convert_frame",
     "has_opaque_palette",
     "nearest_planar",
     "new_frame",
+    "planar_name",
     "planes_of",
-    "to_planar",
 ]
 
-# H.273 MatrixCoefficients.
-_MATRICES = {
+MATRICES = {
     0: Matrix.RGB,
     1: Matrix.BT709,
     4: Matrix.FCC,
@@ -36,7 +33,7 @@ _MATRICES = {
     9: Matrix.BT2020,
     10: Matrix.BT2020,
 }
-_CAREFUL = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+"""H.273 MatrixCoefficients."""
 _RANGES = {1: ColorRange.LIMITED, 2: ColorRange.FULL}
 _DEPTHS = {
     "gray": (8, 9, 10, 12, 14, 16),
@@ -45,7 +42,8 @@ _DEPTHS = {
     "gbr": (8, 9, 10, 12, 14, 16),
     "gbra": (8, 10, 12, 14, 16),
 }
-_LAYOUTS = {(1, 1): "420", (1, 0): "422", (0, 0): "444", (0, 1): "440", (2, 0): "411", (2, 2): "410"}
+LAYOUTS = {(1, 1): "420", (1, 0): "422", (0, 0): "444", (0, 1): "440", (2, 0): "411", (2, 2): "410"}
+"""Names of chroma subsampling by `PixelFormat.chroma_shifts`."""
 
 
 def nearest_planar(name: str, *, opaque: bool = False) -> PixelFormat:
@@ -74,12 +72,12 @@ def nearest_planar(name: str, *, opaque: bool = False) -> PixelFormat:
     if known.is_rgb or known.has_palette:
         family, layout = "gbr", ""
     elif len(components) < 3 and not alpha:
-        return PixelFormat.parse(_spelled("gray", "", max(bits, 8)))
+        return PixelFormat.parse(planar_name("gray", "", max(bits, 8)))
     else:
         shifts = (_shift(known.chroma_width), _shift(known.chroma_height))
-        family, layout = "yuv", _LAYOUTS[shifts] if len(components) > 2 else "444"
+        family, layout = "yuv", LAYOUTS[shifts] if len(components) > 2 else "444"
     family += "a" if alpha else ""
-    return PixelFormat.parse(_spelled(family, layout, 8 if known.has_palette else bits))
+    return PixelFormat.parse(planar_name(family, layout, 8 if known.has_palette else bits))
 
 
 def has_opaque_palette(frame: av.VideoFrame) -> bool:
@@ -89,57 +87,6 @@ def has_opaque_palette(frame: av.VideoFrame) -> bool:
     palette: Any = frame.planes[1]
     colors = np.frombuffer(palette, np.uint8, count=1024)
     return bool((colors[3::4] == 255).all())
-
-
-def to_planar(
-    frame: av.VideoFrame, wanted: PixelFormat, width: int, height: int, color: ColorInfo | None = None
-) -> av.VideoFrame:
-    """Return `frame` itself when it is what is wanted, otherwise converted by swscale.
-
-    Args:
-        frame: As it was decoded.
-        wanted: The layout to return.
-        width: Pixels.
-        height: Pixels.
-        color: What the frame's range and matrix become; None: they stay.
-    """
-    name = frame.format.name.replace("yuvj", "yuv")
-    same = name == wanted.name and (frame.width, frame.height) == (width, height)
-    if same and (color is None or not color_change(frame, color)):
-        return frame
-    matrix, full = _own_color(frame)
-    if color is not None:
-        matrix = matrix if matrix is not None else color.matrix
-        full = full if full is not None else color.range is ColorRange.FULL
-    target, target_full = (matrix, full) if color is None else (color.matrix, color.range is ColorRange.FULL)
-    return frame.reformat(
-        width,
-        height,
-        wanted.name,
-        src_colorspace=_swscale_matrix(matrix or Matrix.RGB, target or Matrix.RGB),
-        dst_colorspace=_swscale_matrix(target or Matrix.RGB, matrix or Matrix.RGB),
-        src_color_range=2 if full else 1,
-        dst_color_range=2 if target_full else 1,
-        interpolation=_CAREFUL,
-    )
-
-
-def color_change(frame: av.VideoFrame, color: ColorInfo) -> str:
-    """Say how a frame's tags differ from a source's colour, as far as both are tagged."""
-    matrix, full = _own_color(frame)
-    found = []
-    if full is not None and full != (color.range is ColorRange.FULL):
-        found.append(f"range to {ColorRange.FULL if full else ColorRange.LIMITED}")
-    if matrix is not None and Matrix.RGB not in (matrix, color.matrix) and matrix is not color.matrix:
-        # What was never tagged was guessed, and a tag that comes late is no change.
-        found += [] if "matrix" in color.guessed else [f"matrix to {matrix}"]
-    return " and ".join(found)
-
-
-def _own_color(frame: av.VideoFrame) -> tuple[Matrix | None, bool | None]:
-    """Return a frame's matrix, and whether its range is full; None: not tagged."""
-    full = True if "yuvj" in frame.format.name else {1: False, 2: True}.get(int(frame.color_range))
-    return (Matrix.RGB if frame.format.is_rgb else _MATRICES.get(int(frame.colorspace))), full
 
 
 def planes_of(frame: av.VideoFrame) -> Planes:
@@ -152,56 +99,6 @@ def new_frame(pixel_format: PixelFormat, width: int, height: int) -> tuple[av.Vi
     """Return a new frame and writable views of its planes."""
     frame = av.VideoFrame(width, height, pixel_format.name)
     return frame, planes_of(frame)
-
-
-def convert_frame(
-    frame: av.VideoFrame, source: ColorInfo, pixel_format: str, target: ColorInfo
-) -> av.VideoFrame:
-    """Return `frame` in another pixel format, converted by swscale with both sides' matrix, range and siting.
-
-    Plain re-arrangement where the family stays; chroma is resampled where the subsampling changes.
-    """
-    own, wanted = nearest_planar(frame.format.name), nearest_planar(pixel_format)
-    if frame.format.name == pixel_format and (own.family == "gbr" or source.range is target.range):
-        return frame
-    made = _sited_and_converted(frame, own, wanted, source, pixel_format, target)
-    if own.alpha and wanted.alpha and pixel_format == wanted.name and own.bit_depth != wanted.bit_depth:
-        # swscale shifts alpha, which leaves what is opaque a little less so.
-        alpha = planes_of(frame)[-1].astype(np.uint32)
-        planes_of(made)[-1][:] = (alpha * wanted.peak + own.peak // 2) // own.peak
-    return made
-
-
-def _sited_and_converted(
-    frame: av.VideoFrame,
-    own: PixelFormat,
-    wanted: PixelFormat,
-    source: ColorInfo,
-    pixel_format: str,
-    target: ColorInfo,
-) -> av.VideoFrame:
-    if own.subsampled and wanted.subsampled and source.chroma_location is not target.chroma_location:
-        # swscale knows one place a call.
-        between = PixelFormat.parse(_spelled("yuva" if own.alpha else "yuv", "444", own.bit_depth))
-        frame = _converted(sited(frame, source.chroma_location), source, between.name, source)
-    elif own.subsampled and own.chroma_shifts != wanted.chroma_shifts:
-        return _converted(sited(frame, source.chroma_location), source, pixel_format, target)
-    if wanted.subsampled:
-        frame = sited(frame, target.chroma_location)
-    return _converted(frame, source, pixel_format, target)
-
-
-def _converted(
-    frame: av.VideoFrame, source: ColorInfo, pixel_format: str, target: ColorInfo
-) -> av.VideoFrame:
-    return frame.reformat(
-        format=pixel_format,
-        src_colorspace=_swscale_matrix(source.matrix, target.matrix),
-        dst_colorspace=_swscale_matrix(target.matrix, source.matrix),
-        src_color_range=2 if source.range is ColorRange.FULL else 1,
-        dst_color_range=2 if target.range is ColorRange.FULL else 1,
-        interpolation=_CAREFUL,
-    )
 
 
 def color_of(
@@ -219,7 +116,7 @@ def color_of(
         chroma_location: Where the decoder says that chroma lies; None: it does not say.
     """
     guessed = set()
-    matrix = _MATRICES.get(frame.colorspace)
+    matrix = MATRICES.get(frame.colorspace)
     if pixel_format.family == "gbr":
         matrix = Matrix.RGB
     elif matrix is None or matrix is Matrix.RGB:
@@ -232,7 +129,8 @@ def color_of(
         color_range = ColorRange.FULL
     elif color_range is None:
         guessed.add("range")
-        color_range = ColorRange.LIMITED if pixel_format.family == "yuv" else ColorRange.FULL
+        colorful = pixel_format.family == "yuv" and not frame.format.name.startswith("ya")
+        color_range = ColorRange.LIMITED if colorful else ColorRange.FULL
     if chroma_location is None:
         chroma_location = ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
         guessed |= {"chroma_location"} if pixel_format.subsampled else set()
@@ -253,23 +151,12 @@ def _view(plane: Any, dtype: np.dtype[Any]) -> Plane:
     return view[::-1] if plane.line_size < 0 else view
 
 
-def _swscale_matrix(own: Matrix, other: Matrix) -> Colorspace:
-    names = {
-        Matrix.BT709: Colorspace.ITU709,
-        Matrix.BT2020: Colorspace.BT2020,
-        Matrix.FCC: Colorspace.FCC,
-        Matrix.SMPTE240M: Colorspace.SMPTE240M,
-        Matrix.BT601: Colorspace.ITU601,
-    }
-    # RGB has no matrix of its own: both sides get the other's, BT.709 where neither has one.
-    return names.get(own) or names.get(other) or Colorspace.ITU709
-
-
 def _shift(measure: Callable[[int], int]) -> int:
     return {64: 0, 32: 1, 16: 2}[measure(64)]
 
 
-def _spelled(family: str, layout: str, bits: int) -> str:
+def planar_name(family: str, layout: str, bits: int) -> str:
+    """Return FFmpeg's name of a planar format: of "yuva", "420" and 9 bits, say, or the next depth."""
     depth = next((d for d in _DEPTHS[family] if d >= bits), 16)
     stem = family if family == "gray" else f"{family}{layout}p"
     suffix = "" if depth == 8 else f"{depth}le"

@@ -10,8 +10,8 @@ import av
 
 from vidsr.errors import EncodeError, OptionsError, OutputError, VerificationError
 from vidsr.frame import VideoInfo
+from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
-from vidsr.video.formats import convert_frame
 from vidsr.video.muxer import Part
 from vidsr.video.probe import is_pattern
 from vidsr.video.sinks import Sink

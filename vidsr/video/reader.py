@@ -14,9 +14,10 @@ import av.container
 
 from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
+from vidsr.video.convert import color_change, to_planar
 from vidsr.video.decoder import decoded as decoded_frames
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
-from vidsr.video.formats import color_change, planes_of, to_planar
+from vidsr.video.formats import planes_of
 from vidsr.video.probe import open_source, translate, video_stream
 from vidsr.video.sidedata import losses, side_data
 

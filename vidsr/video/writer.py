@@ -14,8 +14,9 @@ import numpy as np
 
 from vidsr.errors import EncodeError, OptionsError, OutputError
 from vidsr.frame import PixelFormat, Planes
+from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
-from vidsr.video.formats import convert_frame, new_frame
+from vidsr.video.formats import new_frame
 
 __all__ = ["OutputFrame", "SegmentWriter", "segment_suffix"]
 
