@@ -51,10 +51,12 @@ def _rescaled(
 ) -> av.VideoFrame:
     """Return a frame in another size, layout, matrix and range (from, to), by swscale."""
     to_rgb = nearest_planar(pixel_format).family == "gbr"
-    if full[0] == full[1] and bool(frame.format.is_rgb or frame.format.has_palette) == to_rgb:
+    tags = frame.color_range, frame.colorspace
+    same = full[0] == full[1], matrices[0] is matrices[1]
+    if same[0] and bool(frame.format.is_rgb or frame.format.has_palette) == to_rgb:
         # No conversion. swscale takes gray for full range whatever it is told, so that both must be.
         full = (True, True)
-    return frame.reformat(
+    made = frame.reformat(
         width,
         height,
         pixel_format,
@@ -66,6 +68,11 @@ def _rescaled(
         # On several threads swscale 9.5 returns wrong samples of p010, p410 and y210, now and then.
         threads=1,
     )
+    # It is tagged with what swscale was told.
+    made.color_range = tags[0] if same[0] else 2 if full[1] else 1
+    if same[1]:
+        made.colorspace = tags[1]
+    return made
 
 
 def color_change(frame: av.VideoFrame, color: ColorInfo) -> str:
