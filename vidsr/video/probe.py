@@ -105,6 +105,8 @@ def video_stream(container: av.container.InputContainer, path: Path) -> Any:
         raise UnsupportedFormatError("no decoder for its video", path=path)
     # Asked for more than the widest picture we could take, the decoder refuses instead of allocating.
     stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+    # Without it a stream's cropping at the left is done only as far as memory stays aligned.
+    stream.codec_context.flags |= av.codec.context.Flags.unaligned
     stream.thread_type = "AUTO"
     return stream
 
