@@ -110,8 +110,8 @@ def convert_frame(
         if frame.format.name == pixel_format and source.range is target.range:
             return frame
     made = _sited_and_converted(frame, own, wanted, source, pixel_format, target)
-    if own.alpha and wanted.alpha and pixel_format == wanted.name and own.bit_depth != wanted.bit_depth:
-        # swscale shifts alpha, which leaves what is opaque a little less so.
+    if own.alpha and wanted.alpha and pixel_format == wanted.name:
+        # swscale shifts alpha, which leaves what is opaque a little less so, and rounds it with the rest.
         alpha = planes_of(frame)[-1].astype(np.uint32)
         planes_of(made)[-1][:] = (alpha * wanted.peak + own.peak // 2) // own.peak
     return made

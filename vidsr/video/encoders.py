@@ -165,6 +165,8 @@ def _options(
         options["svtav1-params"] = ":".join([f"lp={threads}", *hdr])
     if codec == "libvpx-vp9" and layout.bit_depth > 8:
         raise OptionsError("libvpx-vp9 here codes 8 bits only", hint="give --pix-fmt yuv420p")
+    if codec == "libvpx-vp9" and job.encoder_options.get("lossless") == "1":
+        options.pop("crf", None)  # libvpx refuses both together
     for name, value in job.encoder_options.items():
         # The parameters above stay: without them segments would not fit together.
         both = name.endswith("-params") and name in options
