@@ -32,6 +32,8 @@ def to_planar(
     if same and (color is None or not color_change(frame, color)):
         return frame
     matrix, full = _own_color(frame)
+    if "yuvj" in frame.format.name and full is False:
+        frame = _renamed(frame)  # swscale believes the name
     if color is not None:
         matrix = matrix if matrix is not None else color.matrix
         full = full if full is not None else color.range is ColorRange.FULL
@@ -75,6 +77,16 @@ def _rescaled(
     return made
 
 
+def _renamed(frame: av.VideoFrame) -> av.VideoFrame:
+    """Return a copy of a ``yuvj`` frame that is called ``yuv``."""
+    layout = PixelFormat.parse(frame.format.name.replace("yuvj", "yuv"))
+    made, planes = new_frame(layout, frame.width, frame.height)
+    for plane, own in zip(planes, planes_of(frame), strict=True):
+        np.copyto(plane, own)
+    made.color_range, made.colorspace = frame.color_range, frame.colorspace
+    return made
+
+
 def color_change(frame: av.VideoFrame, color: ColorInfo) -> str:
     """Say how a frame's tags differ from a source's colour, as far as both are tagged."""
     matrix, full = _own_color(frame)
@@ -89,7 +101,8 @@ def color_change(frame: av.VideoFrame, color: ColorInfo) -> str:
 
 def _own_color(frame: av.VideoFrame) -> tuple[Matrix | None, bool | None]:
     """Return a frame's matrix, and whether its range is full; None: not tagged."""
-    full = True if "yuvj" in frame.format.name else {1: False, 2: True}.get(int(frame.color_range))
+    # FFmpeg's H.264 decoder keeps the name yuvj after a stream has changed to limited range.
+    full = {1: False, 2: True}.get(int(frame.color_range), True if "yuvj" in frame.format.name else None)
     return (Matrix.RGB if frame.format.is_rgb else MATRICES.get(int(frame.colorspace))), full
 
 

@@ -125,7 +125,7 @@ def color_of(
         matrix = Matrix.BT709 if large else Matrix.BT601
         matrix = Matrix.BT2020 if frame.color_primaries == 9 else matrix
     color_range = _RANGES.get(frame.color_range)
-    if "yuvj" in frame.format.name:
+    if color_range is None and "yuvj" in frame.format.name:
         color_range = ColorRange.FULL
     elif color_range is None:
         guessed.add("range")
