@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -121,3 +122,51 @@ def test_odd_crops_of_a_stream(tmp_path: Path, crop: tuple[int, int, int, int]) 
         for one, many in zip(small, large, strict=True):
             shown = one[top : 48 - bottom, left : 64 - right]
             np.testing.assert_array_equal(many, shown.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def apertured(path: Path) -> Path:
+    """Write an MP4 whose clean aperture is 50x40 of 64x48, from (9, 3) on."""
+    make_clip(path.with_suffix(".mkv"), times=4, options={"qp": "0", "preset": "ultrafast"})
+    options = {"movflags": "frag_keyframe+delay_moov+default_base_moof"}
+    with (
+        av.open(str(path.with_suffix(".mkv"))) as plain,
+        av.open(str(path), "w", container_options=options) as out,
+    ):
+        stream = out.add_stream_from_template(plain.streams.video[0], opaque=True)
+        for packet in plain.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                out.mux(packet)
+    data = bytearray(path.read_bytes())
+    # ISO/IEC 14496-12, 12.1.4: width, height, and how far the middle lies right and down, as fractions.
+    box = struct.pack(">I4s8i", 40, b"clap", 50, 1, 40, 1, 2, 1, -1, 1)
+    at = data.index(b"avc1", data.index(b"stsd")) - 4
+    end = at + int.from_bytes(data[at : at + 4], "big")
+    data[end:end] = box
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1"):
+        place = data.index(name) - 4 if name != b"avc1" else at
+        size = int.from_bytes(data[place : place + 4], "big") + len(box)
+        data[place : place + 4] = size.to_bytes(4, "big")
+    path.write_bytes(data)
+    return path
+
+
+def test_what_a_container_crops_is_not_there(tmp_path: Path) -> None:
+    """FFmpeg's library leaves it to programs."""
+    source = apertured(tmp_path / "in.mp4")
+    info = probe(source)
+    assert (info.width, info.height) == (50, 40)
+    job = vidsr.Job(
+        source=source,
+        output=tmp_path / "out.mkv",
+        backend="nearest",
+        chroma="nearest",
+        codec="ffv1",
+        start=0.08,
+    )
+    report = vidsr.run(job)
+    assert (report.frames, report.size_out, report.warnings) == (2, (100, 80), ())
+    for small, large in zip(decode(source)[2:], decode(tmp_path / "out.mkv"), strict=True):
+        assert small[0].shape == (48, 64)
+        shown = small[0][3:43, 9:59]
+        np.testing.assert_array_equal(large[0], shown.repeat(2, axis=0).repeat(2, axis=1))

@@ -1,17 +1,21 @@
-"""Frames out of an opened file, by the decoder that gives all of the picture."""
+"""Frames out of an opened file: all of the picture, and no more than what the container shows of it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import av
 import av.container
 
-__all__ = ["alpha_decoder", "decoded"]
+from vidsr.video.filters import listening, through
+
+__all__ = ["alpha_decoder", "container_crop", "decoded"]
 
 # FFmpeg's own decoders of these leave out the alpha that Matroska holds beside each frame.
 _WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+_CAN_CROP = ("mov,", "matroska,")
 
 
 def alpha_decoder(stream: Any) -> str | None:
@@ -22,12 +26,47 @@ def alpha_decoder(stream: Any) -> str | None:
     return _WITH_ALPHA.get(stream.codec_context.codec.canonical_name)
 
 
+def container_crop(container: av.container.InputContainer, stream: Any) -> tuple[int, int, int, int] | None:
+    """Return what a container crops off its video: left, right, top and bottom, in pixels; None: nothing.
+
+    Matroska's PixelCrop and MP4's clean aperture. FFmpeg's library leaves it to programs, and PyAV does not
+    tell; FFmpeg's description of a file does.
+    """
+    if not container.format.name.startswith(_CAN_CROP):
+        return None
+    described: Any = container
+    with listening():
+        told = described.dumps_format()
+    own = re.split(r"^  Stream #0:(\d+)", told, flags=re.MULTILINE)
+    for index, text in zip(own[1::2], own[2::2], strict=True):
+        found = re.search(r"^      Frame [Cc]ropping: (\d+)/(\d+)/(\d+)/(\d+)", text, re.MULTILINE)
+        if int(index) == stream.index and found:
+            left, right, top, bottom = map(int, found.groups())
+            return left, right, top, bottom
+    return None
+
+
 def decoded(container: av.container.InputContainer, stream: Any) -> Iterator[av.VideoFrame]:
     """Yield a video stream's frames in order, from where the file is.
 
     Raises:
         av.FFmpegError: A frame is damaged.
     """
+    crop = container_crop(container, stream)
+    frames = _by_decoder(container, stream)
+    if crop is None:
+        yield from frames
+        return
+    left, right, top, bottom = crop
+    for frame in frames:
+        width, height = frame.width - left - right, frame.height - top - bottom
+        options = {"w": str(width), "h": str(height), "x": str(left), "y": str(top), "exact": "1"}
+        # Of a stream that changes its size the container's numbers may leave nothing.
+        whole = width < 1 or height < 1
+        yield frame if whole else through(frame, [("crop", options)], stream.time_base)
+
+
+def _by_decoder(container: av.container.InputContainer, stream: Any) -> Iterator[av.VideoFrame]:
     name = alpha_decoder(stream)
     if name is None:
         yield from container.decode(stream)

@@ -11,6 +11,7 @@ import av
 import av.sidedata.sidedata
 
 from vidsr.hdr import ContentLight, HdrInfo, MasteringDisplay
+from vidsr.video.filters import through
 
 __all__ = ["display_matrix", "hdr_of", "losses", "side_data"]
 
@@ -39,19 +40,8 @@ def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
 
 def _with_known_types(frame: av.VideoFrame) -> av.VideoFrame:
     """Return the frame without the side data that PyAV has no name for."""
-    graph = av.filter.Graph()
-    size = f"video_size={frame.width}x{frame.height}"
-    source = last = graph.add("buffer", f"{size}:pix_fmt={frame.format.name}:time_base=1/25")
-    for number in sorted(set(range(_MOST_TYPES)) - {kind.value for kind in _TYPES}):
-        deleted = graph.add("sidedata", mode="delete", type=str(number))
-        last.link_to(deleted)
-        last = deleted
-    sink: Any = graph.add("buffersink")
-    last.link_to(sink)
-    graph.configure()
-    source.push(frame)
-    cleared: av.VideoFrame = sink.pull()
-    return cleared
+    unknown = sorted(set(range(_MOST_TYPES)) - {kind.value for kind in _TYPES})
+    return through(frame, [("sidedata", {"mode": "delete", "type": str(number)}) for number in unknown])
 
 
 def display_matrix(data: Mapping[str, bytes]) -> tuple[int, ...] | None:
