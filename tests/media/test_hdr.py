@@ -9,6 +9,7 @@ import pytest
 from synth import make_clip
 
 import vidsr
+from vidsr.cli import _run
 from vidsr.hdr import ContentLight, HdrInfo, MasteringDisplay
 from vidsr.video.hdr import encoder_params
 from vidsr.video.probe import probe
@@ -197,3 +198,8 @@ def test_dolby_vision_profiles() -> None:
     assert losses(rpu(1, 0, 12, 1, 0)) == [
         "Dolby Vision metadata and its enhancement layer is lost (profile 7)"
     ]
+
+
+def test_probe_tells_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["probe", str(hdr_clip(tmp_path / "in.mp4"))]) == 0
+    assert "mastering display 0.005 to 1000 cd/m2, MaxCLL 1000" in " ".join(capsys.readouterr().out.split())

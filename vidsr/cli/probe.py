@@ -88,6 +88,7 @@ def _told(report: SourceReport) -> str:
         ("pixels", f"{info.source_format}: {pixels.bit_depth} bits, {layout_name(pixels)}{converted}"),
         ("colour", _color(info.color, subsampled=pixels.subsampled, family=pixels.family)),
     ]
+    rows += [("hdr", str(info.hdr))] if info.hdr.static else []
     rows += [] if info.still and seen.frames.count == 1 else _moving(seen)
     told = "not looked at: its frames take too long" if seen.compression is None else str(seen.compression)
     rows.append(("compressed", told))
