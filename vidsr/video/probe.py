@@ -121,6 +121,8 @@ def probe(path: Path, *, frame_rate: Fraction | None = None, timeout: float | No
     """
     with open_source(path, frame_rate=frame_rate, timeout=timeout) as container:
         stream = video_stream(container, path)
+        # One frame; and no thread of a decoder's may speak while `listening` has the log pass through Python.
+        stream.codec_context.thread_count = 1
         try:
             frame = next(decoded(container, stream), None)
         except (av.FFmpegError, OSError) as error:
