@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vidsr.frame import ChromaLocation, ColorRange, Matrix
+from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat
 
 __all__ = ["LUMA_WEIGHTS", "chroma_offsets", "code_scale", "rgb_to_ycc", "upsampling_phases"]
 
@@ -132,3 +132,19 @@ MATRIX_NAMES = {
 def tag_name(names: dict[int, str], code: int) -> str:
     """Return an H.273 code's name, "untagged", or the code where it has none here."""
     return "untagged" if code == 2 else names.get(code, f"code {code}")
+
+
+_LAYOUTS = {
+    (1, 1): "4:2:0",
+    (1, 0): "4:2:2",
+    (0, 0): "4:4:4",
+    (0, 1): "4:4:0",
+    (2, 0): "4:1:1",
+    (2, 2): "4:1:0",
+}
+
+
+def layout_name(pixels: PixelFormat) -> str:
+    """Return how a layout is spoken of: "YUV 4:2:0", "RGB with alpha", "gray"."""
+    kind = {"gray": "gray", "gbr": "RGB"}.get(pixels.family, f"YUV {_LAYOUTS[pixels.chroma_shifts]}")
+    return f"{kind} with alpha" if pixels.alpha else kind

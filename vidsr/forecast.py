@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -79,6 +78,8 @@ class Forecast:
     """None: nothing is written."""
     color: str
     """How code values are read, and what of that is a guess."""
+    written: str | None
+    """What is written: layout, depth, colour tags, HDR data; None: nothing."""
     color_in: ColorInfo
     color_out: ColorInfo | None
     """What is written; a `matrix_code`, `primaries` or `transfer` of 2 means untagged."""
@@ -170,6 +171,7 @@ def foresee(job: Job) -> Forecast:
         pixel_format_in=info.source_format,
         pixel_format_out=None if settings is None else settings.pixel_format,
         color=plan.color_sentence,
+        written=plan.written,
         color_in=info.color,
         color_out=None if settings is None else settings.color,
         encoder=None if settings is None else settings.codec,
@@ -253,17 +255,6 @@ def _time_changes(seen: Inspection) -> list[str]:
         found.append("frames without a time stamp: they follow at the frame rate")
     if seen.disordered or seen.timing.duplicated or seen.timing.backwards:
         found.append("time stamps that do not increase: moved by the smallest step that makes them")
-    hdr = _HDR.keys() & set(seen.side_data)
-    found += [f"{_HDR[name]} is lost: vidsr does not write it" for name in sorted(hdr)]
     if is_sequence(parse_source(seen.info.path)):
         found.append("a sequence of pictures stays one, numbered from 1")
     return found
-
-
-_HDR: Mapping[str, str] = {
-    "MASTERING_DISPLAY_METADATA": "HDR10's description of the mastering display",
-    "CONTENT_LIGHT_LEVEL": "HDR10's light level",
-    "DYNAMIC_HDR_PLUS": "HDR10+ dynamic metadata",
-    "DOVI_METADATA": "Dolby Vision metadata",
-    "A53_CC": "captions in the video stream (CEA-608/708)",
-}

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vidsr.hdr import HdrInfo
+
 __all__ = [
     "ChromaLocation",
     "ColorInfo",
@@ -123,9 +125,14 @@ class PixelFormat:
         return (1 if self.family == "gray" else 3) + self.alpha
 
     @property
+    def chroma_shifts(self) -> tuple[int, int]:
+        """`chroma_shift_x` and `chroma_shift_y`."""
+        return self.chroma_shift_x, self.chroma_shift_y
+
+    @property
     def subsampled(self) -> bool:
         """Whether chroma planes are smaller than luma."""
-        return bool(self.chroma_shift_x or self.chroma_shift_y)
+        return self.chroma_shifts != (0, 0)
 
     def plane_shapes(self, width: int, height: int) -> tuple[tuple[int, int], ...]:
         """Return (rows, columns) of each plane of a width x height frame."""
@@ -228,21 +235,25 @@ class VideoInfo:
     """Degrees counter-clockwise by which a player turns the picture."""
     display_matrix: tuple[int, ...] | None
     """The whole 3x3 matrix as in the file, or None."""
+    hdr: HdrInfo = field(default_factory=HdrInfo)
+    losses: tuple[str, ...] = ()
+    """What of the first frame's side data a result goes without, a sentence each."""
     interlaced: bool
     duration: float | None
     """Seconds; None: not known."""
     estimated_frames: int | None
     still: bool
     """Whether the source is a single picture or a sequence of picture files."""
+    crop: tuple[int, int, int, int] | None = None
+    """Pixels that the container crops off: left, right, top, bottom."""
     others: tuple[OtherStream, ...] = ()
     chapters: int = 0
     chapter_tags: tuple[str, ...] = ()
     """Keys of chapters' metadata beside their titles."""
     metadata: dict[str, str] = field(default_factory=dict)
     stream_tags: dict[str, str] = field(default_factory=dict)
-    """Of the video stream."""
+    """Of the video stream, as its dispositions."""
     dispositions: tuple[str, ...] = ()
-    """Of the video stream."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

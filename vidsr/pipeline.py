@@ -102,6 +102,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         size_out=plan.target.size,
         pixel_format=plan.info.source_format,
         color=plan.color_sentence,
+        written=plan.written,
         deinterlace=reader.deinterlaced,
         frames=sink.frames_done + made,
         frames_resumed=sink.frames_done,

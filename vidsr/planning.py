@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,16 @@ from vidsr.backends.base import Backend, SessionOptions
 from vidsr.choice import Choice, choose_model, way_to
 from vidsr.cores import usable_cores
 from vidsr.errors import OptionsError
-from vidsr.frame import Matrix, VideoInfo
+from vidsr.frame import VideoInfo
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.sources import is_pattern, is_sequence, named_after
 from vidsr.target import Target, resolve_target
 from vidsr.video.carrying import CarryPlan, choose_suffix, plan_streams
+from vidsr.video.coding import Coding, choose_coding
 from vidsr.video.compression import measure_compression
-from vidsr.video.containers import CONTAINERS
+from vidsr.video.contract import read_as, unmarked, written_as
 from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
-from vidsr.video.encoders import PICTURE_CODECS, Coding, EncoderSettings, choose_coding, plan_encoder
+from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
 from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.output import check_kind, check_writable
 from vidsr.video.probe import probe
@@ -57,6 +58,9 @@ class Plan:
     """All that decides the result's bytes; an interrupted job goes on only with the same."""
     expected_frames: int | None
     color_sentence: str
+    """How the source's colour is read."""
+    written: str | None
+    """What is written of it; None: nothing is."""
     warnings: tuple[str, ...]
 
 
@@ -83,9 +87,9 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         check_kind(name)
     suffix = _default_suffix(job, info) if job.output is None else job.output.suffix.lower()
     pictures = None if job.output == NULL_OUTPUT else PICTURE_CODECS.get(suffix)
-    if pictures is None and job.codec == "auto" and suffix == ".webm":
-        job = replace(job, codec=CONTAINERS[".webm"].default_codec)
-    coding = None if job.output == NULL_OUTPUT else choose_coding(job, info, pictures=pictures)
+    coding = None
+    if job.output != NULL_OUTPUT:
+        coding = choose_coding(job, info, pictures=pictures, suffix=suffix)
     target = _target(job, info, coding)
     choice = choose_model(
         job.model,
@@ -127,7 +131,8 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         carry=carry,
         decisions=_decisions(job, info, fields, settings, runtime, target, choice),
         expected_frames=_expected(job, info),
-        color_sentence=_color_sentence(info),
+        color_sentence=read_as(info),
+        written=None if settings is None else written_as(info, settings, pictures=pictures is not None),
         warnings=_warnings(job, info, target, settings, carry),
     )
 
@@ -235,26 +240,12 @@ def _expected(job: Job, info: VideoInfo) -> int | None:
     return total
 
 
-def _color_sentence(info: VideoInfo) -> str:
-    color = info.color
-
-    def said(name: str, value: str) -> str:
-        return f"{value} (guessed)" if name in color.guessed else value
-
-    if info.pixel_format.family == "gray":
-        return f"{said('range', color.range)} range gray"
-    if color.matrix is Matrix.RGB:
-        return "RGB"
-    text = f"{said('matrix', color.matrix)} matrix, {said('range', color.range)} range"
-    if info.pixel_format.subsampled:
-        text += f", chroma {said('chroma_location', color.chroma_location)}"
-    return text
-
-
 def _warnings(
     job: Job, info: VideoInfo, target: Target, settings: EncoderSettings | None, carry: CarryPlan | None
 ) -> tuple[str, ...]:
     found = [*target.notes, *(settings.notes if settings else ()), *(carry.notes if carry else ())]
+    if settings is not None:
+        found += [*unmarked(info, settings, pictures=carry is None), *info.losses]
     if settings is not None and carry is not None and not settings.keeps_aspect_in(carry.container.form):
         shape = settings.sample_aspect_ratio
         found.append(
@@ -264,5 +255,8 @@ def _warnings(
     if info.interlaced and job.deinterlace == "off":
         found.append(WOVEN)
     if settings is not None and info.pixel_format.alpha and not settings.planes.alpha:
-        found.append(f"{settings.codec} has no transparency: alpha is lost")
+        keepers = (
+            ".png and .webp keep it" if carry is None else ".webm and .mov, and --codec ffv1 in .mkv, keep it"
+        )
+        found.append(f"{settings.codec} has no transparency here: alpha is lost; {keepers}")
     return tuple(found)

@@ -53,6 +53,8 @@ class JobReport:
     """The source's."""
     color: str
     """How code values were read, and what of that was a guess."""
+    written: str | None = None
+    """What was written: layout, depth, colour tags, HDR data; None: nothing."""
     deinterlace: str = ""
     """What became of interlaced frames in this run."""
     frames: int

@@ -130,7 +130,7 @@ def test_text(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: py
         "chosen the source is h264",
         "way 2x network; whole frames",
         "colour read as bt601 (guessed) matrix",
-        "written as yuv420p, matrix untagged, limited range",
+        "written as yuv420p, YUV 4:2:0 of 8 bits, matrix untagged, limited range (untagged), chroma left",
         "encoder libx264 crf=18 preset=medium",
         "stream 1 audio aac: dropped (asked for by --drop)",
         "stream 2 subtitle subrip: converted to mov_text",

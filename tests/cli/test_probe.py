@@ -74,7 +74,7 @@ def test_json_and_several_files(tmp_path: Path, capfd: pytest.CaptureFixture[str
     assert (found["output"], found["size_out"], found["refusal"]) == ("a_2x.mp4", [64, 48], None)
     seen = found["seen"]
     assert seen["info"]["frame_rate"] == 25
-    assert seen["info"]["color"]["guessed"] == ["chroma_location"]
+    assert seen["info"]["color"]["guessed"] == []
     assert seen["timing"]["kind"] == "constant"
     assert seen["frames"] == {"count": 4, "source": "counted"}
     assert seen["compression"]["codec"] == "h264"

@@ -101,7 +101,7 @@ def test_variable_frame_rate(tmp_path: Path, suffix: str, codec: str, time_base:
 
 
 @pytest.mark.parametrize("frames", [1, 2])
-@pytest.mark.parametrize("garbage", [-94768584666832, 4489176846061060590])
+@pytest.mark.parametrize("garbage", [-94768584666832, 4489176846061060590, -1024])
 def test_x265_of_fewer_frames_than_it_reorders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int, garbage: int
 ) -> None:
@@ -109,7 +109,7 @@ def test_x265_of_fewer_frames_than_it_reorders(
     mend = SegmentWriter._mend_dts
 
     def unwritten(self: SegmentWriter, packet: av.Packet) -> None:
-        packet.dts = garbage
+        packet.dts = garbage + packet.pts
         mend(self, packet)
 
     monkeypatch.setattr(SegmentWriter, "_mend_dts", unwritten)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidsr.errors import DecodeError, OptionsError
-from vidsr.prefetch import OnDemand, Prefetch
+from vidsr.prefetch import Prefetch
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -271,35 +271,3 @@ def test_stages_overlap() -> None:
     ):
         assert list(packets) == list(range(count))
     assert perf_counter() - started <= busy / 0.95 + 2 * 0.012
-
-
-def test_on_demand_makes_one_at_a_time_in_this_thread() -> None:
-    made: list[threading.Thread] = []
-    source = (made.append(threading.current_thread()) or i for i in range(3))
-    with OnDemand(source, name="large") as items:
-        assert made == []
-        assert next(items) == 0
-        assert made == [threading.current_thread()]
-        assert list(items) == [1, 2]
-        assert items.starved_s == items.worked_s
-    assert thread_of("large") is None
-
-
-def test_on_demand_names_the_stage_and_closes_the_source() -> None:
-    closed = []
-
-    def source() -> Iterator[int]:
-        try:
-            yield 1
-            raise DecodeError("broken")
-        finally:
-            closed.append(True)
-
-    with OnDemand(source(), name="decode") as items:
-        assert next(items) == 1
-        with pytest.raises(DecodeError) as caught:
-            next(items)
-    assert caught.value.stage == "decode"
-    with OnDemand(source(), name="decode") as items:
-        next(items)
-    assert closed == [True, True]

@@ -26,9 +26,11 @@ def told(report: JobReport) -> str:
         f"chosen    {report.model_reason}",
         f"way       {report.way}; {report.tiles}",
         f"backend   {report.backend_reason}",
-        f"colour    {report.color}",
+        f"colour    read as {report.color}",
         f"fields    {report.deinterlace}",
     ]
+    if report.written is not None:
+        lines.insert(6, f"          written as {report.written}")
     if report.encoder:
         options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
         lines.append(f"encoder   {report.encoder} {options}")

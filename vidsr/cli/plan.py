@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vidsr.cli.layout import bytes_in_words, clock, count_in_words, duration, labelled
-from vidsr.color import MATRIX_NAMES, PRIMARIES, TRANSFERS, tag_name
 
 if TYPE_CHECKING:
     from vidsr.forecast import Forecast
-    from vidsr.frame import ColorInfo
 
 __all__ = ["told"]
 
@@ -33,8 +31,8 @@ def told(plan: Forecast) -> str:
         ("fields", trial.deinterlace),
         ("colour", f"read as {plan.color}"),
     ]
-    if plan.color_out is not None and plan.encoder is not None:
-        rows.append(("", f"written as {plan.pixel_format_out}, {_tags(plan.color_out)}"))
+    if plan.encoder is not None:
+        rows.append(("", f"written as {plan.written}"))
         options = " ".join(f"{key}={value}" for key, value in plan.encoder_options.items())
         rows.append(("encoder", f"{plan.encoder} {options}"))
     for stream in plan.streams:
@@ -54,13 +52,6 @@ def told(plan: Forecast) -> str:
     rows.append(("rests on", _trial(plan)))
     rows += [("warning", text) for text in plan.warnings]
     return "\n".join([*labelled(rows), "Nothing was written."])
-
-
-def _tags(color: ColorInfo) -> str:
-    return (
-        f"matrix {tag_name(MATRIX_NAMES, color.matrix_code)}, {color.range} range,"
-        f" primaries {tag_name(PRIMARIES, color.primaries)}, transfer {tag_name(TRANSFERS, color.transfer)}"
-    )
 
 
 def _time(plan: Forecast) -> str:

@@ -77,6 +77,8 @@ def probe(
 
 
 def _told(report: SourceReport) -> str:
+    from vidsr.color import layout_name
+
     seen, info = report.seen, report.seen.info
     size = "a sequence of pictures" if seen.bytes is None else bytes_in_words(seen.bytes)
     rows = [("container", f"{info.container}, {size}")]
@@ -86,9 +88,10 @@ def _told(report: SourceReport) -> str:
     converted = "" if info.source_format == pixels.name else f"; read as {pixels.name}"
     rows += [
         ("picture", _picture(seen)),
-        ("pixels", f"{info.source_format}: {pixels.bit_depth} bits, {_layout(seen)}{converted}"),
+        ("pixels", f"{info.source_format}: {pixels.bit_depth} bits, {layout_name(pixels)}{converted}"),
         ("colour", _color(info.color, subsampled=pixels.subsampled, family=pixels.family)),
     ]
+    rows += [("hdr", str(info.hdr))] if info.hdr.static else []
     rows += [] if info.still and seen.frames.count == 1 else _moving(seen)
     told = "not looked at: its frames take too long" if seen.compression is None else str(seen.compression)
     rows.append(("compressed", told))
@@ -152,21 +155,6 @@ def _picture(seen: Inspection) -> str:
     return text
 
 
-def _layout(seen: Inspection) -> str:
-    pixels = seen.info.pixel_format
-    names = {
-        (1, 1): "4:2:0",
-        (1, 0): "4:2:2",
-        (0, 0): "4:4:4",
-        (0, 1): "4:4:0",
-        (2, 0): "4:1:1",
-        (2, 2): "4:1:0",
-    }
-    layout = names[pixels.chroma_shift_x, pixels.chroma_shift_y]
-    kind = {"gray": "gray", "gbr": "RGB"}.get(pixels.family, f"YUV {layout}")
-    return f"{kind} with alpha" if pixels.alpha else kind
-
-
 def _color(color: ColorInfo, *, subsampled: bool, family: str) -> str:
     from vidsr.color import MATRIX_NAMES, PRIMARIES, TRANSFERS, tag_name
 
@@ -182,7 +170,8 @@ def _color(color: ColorInfo, *, subsampled: bool, family: str) -> str:
         f"transfer {tag_name(TRANSFERS, color.transfer)}",
     ]
     if subsampled:
-        parts.append(f"chroma {color.chroma_location} (guessed: its tag is not seen)")
+        location = color.chroma_location
+        parts.append(f"chroma {said('chroma_location', location, location)}")
     return ", ".join(parts)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import av
 
 from vidsr.video.clock import RAGGED, UNORDERED, Clock
+from vidsr.video.decoder import cropped, decoder_of
 
 __all__ = ["Loss", "Picture", "decode"]
 
@@ -52,7 +53,13 @@ class Loss:
 
 
 def decode(
-    container: Any, stream: Any, clock: Clock, *, careful: bool, strict: bool = True
+    container: Any,
+    stream: Any,
+    clock: Clock,
+    *,
+    careful: bool,
+    strict: bool = True,
+    crop: tuple[int, int, int, int] | None = None,
 ) -> Iterator[Picture | Loss]:
     """Yield what comes out of a stream from where its file stands, in order of presentation.
 
@@ -64,6 +71,7 @@ def decode(
             at once FFmpeg hides some errors and loses good frames beside bad ones; then a first
             `Loss` only means that there is one about here.
         strict: Take as lost what FFmpeg would patch without telling (HEVC, FFV1).
+        crop: What the container crops; see `container_crop`.
 
     Raises:
         av.FFmpegError, OSError: The file cannot be read any further.
@@ -73,7 +81,9 @@ def decode(
     codec = context.codec.canonical_name
     if strict:
         context.options = {**context.options, **_STRICT.get(codec, {})}
+    decoder = decoder_of(stream)
     outlet = _Outlet(clock, codec, container.format.name)
+    outlet.crop, outlet.time_base = crop, stream.time_base
     end = None
     for packet, last in _with_last(_packets(container, stream)):
         if isinstance(packet, Loss):
@@ -85,15 +95,15 @@ def decode(
             if packet.is_corrupt and not careful:
                 yield Loss(None, "its container flags it as damaged", early, last)
             if outlet.resized(packet):
-                yield from _rest(stream, None, outlet, tail=False)
+                yield from _rest(decoder, None, outlet, tail=False)
                 context.flush_buffers()
             try:
-                made = stream.decode(packet)
+                made = decoder.decode(packet)
             except av.FFmpegError as error:
                 yield Loss(clock.lost(packet), error.strerror or str(error), early, last)
             else:
                 yield from outlet.pictures(made, tail=last)
-    yield from _rest(stream, end, outlet, tail=True)
+    yield from _rest(decoder, end, outlet, tail=True)
     yield from outlet.missing(tail=True)
 
 
@@ -109,6 +119,8 @@ class _Outlet:
         self._begun = False
         self._first: int | None = None
         self._early: set[int] = set()
+        self.crop: tuple[int, int, int, int] | None = None
+        self.time_base: Any = None
 
     def sent(self, packet: Any) -> bool:
         """Note a packet that goes in; return whether it lies before the first key frame, in file or time."""
@@ -145,7 +157,9 @@ class _Outlet:
             if pts is not None:
                 yield from self.missing(pts, tail=tail)
             self._begun = self._begun or not frame.is_corrupt
-            yield Picture(frame, pts, shift, bool(frame.is_corrupt), tail)
+            damaged = bool(frame.is_corrupt)
+            shown = frame if self.crop is None else cropped(frame, self.crop, self.time_base)
+            yield Picture(shown, pts, shift, damaged, tail)
 
 
 def _with_last(packets: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
@@ -176,7 +190,7 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
 
 
 def _in_time(container: Any, stream: Any) -> Iterator[Any]:
-    """Yield packets; where one takes longer than the file may make us wait, FFmpeg gives what it has so far."""
+    """Yield packets; of one that takes too long FFmpeg gives what it has so far, which is none."""
     packets = container.demux(stream)
     while True:
         began = perf_counter()
@@ -188,12 +202,12 @@ def _in_time(container: Any, stream: Any) -> Iterator[Any]:
         yield packet
 
 
-def _rest(stream: Any, end: Any, outlet: _Outlet, *, tail: bool) -> Iterator[Picture | Loss]:
+def _rest(decoder: Any, end: Any, outlet: _Outlet, *, tail: bool) -> Iterator[Picture | Loss]:
     """Yield what the decoder still holds; it takes nothing more then, unless it is flushed."""
     for _ in range(_TRIES):
         try:
             # Given PyAV's own last packet, these frames know their time base.
-            made = stream.decode(end)
+            made = decoder.decode(end)
         except av.error.EOFError:
             return
         except av.FFmpegError as error:

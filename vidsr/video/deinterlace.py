@@ -12,7 +12,7 @@ import av
 import av.filter
 
 from vidsr.frame import PixelFormat, VideoInfo
-from vidsr.video.formats import to_planar
+from vidsr.video.convert import to_planar
 
 __all__ = ["WOVEN", "Decoded", "Deinterlacer", "Deinterlacing", "filter_problem", "in_fields"]
 

@@ -1,20 +1,19 @@
-"""What is encoded and how: defaults for each codec, and the pixel format that an encoder can take."""
+"""How frames are encoded: options, with defaults for each codec, and the colour that is written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-import av
-import av.codec
-
 from vidsr.errors import OptionsError
-from vidsr.frame import ColorInfo, ColorRange, Matrix, PixelFormat, VideoInfo
+from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat, VideoInfo
 from vidsr.job import Job
 from vidsr.target import Target
+from vidsr.video.coding import Coding
 from vidsr.video.formats import nearest_planar
+from vidsr.video.hdr import encoder_params
 
-__all__ = ["PICTURE_CODECS", "Coding", "EncoderSettings", "choose_coding", "encoder_formats", "plan_encoder"]
+__all__ = ["PICTURE_CODECS", "EncoderSettings", "plan_encoder"]
 
 PICTURE_CODECS = {
     ".png": "png",
@@ -42,15 +41,12 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "ffv1": {"level": "3", "slicecrc": "1"},
 }
 _CRF_NAME = {"h264_nvenc": "cq", "hevc_nvenc": "cq", "av1_nvenc": "cq"}
-_SHORT_NAMES = {"h264": "libx264", "x264": "libx264", "h265": "libx265", "hevc": "libx265"}
-_SHORT_NAMES |= {"x265": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "prores": "prores_ks"}
 _X264_CHOICES = {
     "preset": "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
     + list("0123456789"),
     "tune": "film animation grain stillimage psnr ssim fastdecode zerolatency touhou".split(),
     "profile": "baseline main high high10 high422 high444".split(),
 }
-_EVEN_ONLY = frozenset({"libx264", "libx265", "h264_nvenc", "hevc_nvenc", "av1_nvenc", "prores_ks"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,56 +87,6 @@ class EncoderSettings:
         return not known or form not in ("matroska", "webm") or self.codec in _ASPECT_VIDEO
 
 
-def encoder_formats(codec: str) -> tuple[str, ...]:
-    """Return the pixel formats that an encoder lists, or none if it takes any.
-
-    Raises:
-        OptionsError: FFmpeg has no such encoder here.
-    """
-    try:
-        listed = av.codec.Codec(codec, "w").video_formats
-    except ValueError as error:
-        raise OptionsError(
-            f"this FFmpeg has no encoder '{codec}'", hint="'vidsr doctor' lists the encoders"
-        ) from error
-    return tuple(f.name for f in listed or ())
-
-
-@dataclass(frozen=True, slots=True)
-class Coding:
-    """An encoder and the pixel format it gets, which the source and the job decide whatever the size."""
-
-    codec: str
-    pixel_format: str
-
-    @property
-    def layout(self) -> PixelFormat:
-        """The planar layout of the pixel format."""
-        return nearest_planar(self.pixel_format)
-
-    @property
-    def steps(self) -> tuple[int, int]:
-        """What the coded width and height must be multiples of."""
-        if self.codec not in _EVEN_ONLY:
-            return 1, 1
-        return 1 << self.layout.chroma_shift_x, 1 << self.layout.chroma_shift_y
-
-
-def choose_coding(job: Job, info: VideoInfo, *, pictures: str | None) -> Coding:
-    """Decide encoder and pixel format.
-
-    Args:
-        job: What was asked for.
-        info: The source.
-        pictures: The picture codec, when still pictures are written instead of video.
-
-    Raises:
-        OptionsError: The codec is unknown, or cannot take the pixel format.
-    """
-    codec = pictures or _SHORT_NAMES.get(job.codec, "libx264" if job.codec == "auto" else job.codec)
-    return Coding(codec, _choose_format(codec, encoder_formats(codec), info.pixel_format, job.pix_fmt))
-
-
 def plan_encoder(
     job: Job, info: VideoInfo, target: Target, coding: Coding, *, threads: int, pictures: bool
 ) -> EncoderSettings:
@@ -158,9 +104,12 @@ def plan_encoder(
         OptionsError: An option is not one of the encoder's.
     """
     codec, chosen, layout = coding.codec, coding.pixel_format, coding.layout
+    color = _output_color(codec, info, layout, pictures=pictures)
     notes = []
     if layout != info.pixel_format:
         notes.append(f"{codec} gets {chosen}: the source is {info.source_format}")
+    if layout.family == "yuv" and not pictures and color.range is not info.color.range:
+        notes.append(f"{codec} gets {color.range} range: the source's {info.color.range} range is converted")
     if pictures and target.notes and codec not in _ASPECT_PICTURES:
         notes.append(f"{codec} has no place for the shape of pixels: the picture will look distorted")
     width, height = (-(-side // step) * step for side, step in zip(target.size, coding.steps, strict=True))
@@ -175,56 +124,25 @@ def plan_encoder(
         height=height,
         pixel_format=chosen,
         source_color=info.color,
-        color=_output_color(info, layout, pictures=pictures),
+        color=color,
         time_base=Fraction(1, info.time_base.denominator),
         frame_rate=_sane_rate(info.frame_rate),
         sample_aspect_ratio=target.sample_aspect_ratio,
         rotation=info.rotation,
         display_matrix=info.display_matrix,
-        options=_options(codec, job, info, layout, threads, pictures),
+        options=_options(codec, job, info, color, layout, threads, pictures),
         notes=tuple(notes),
     )
 
 
-def _choose_format(codec: str, formats: tuple[str, ...], source: PixelFormat, wanted: str | None) -> str:
-    if wanted is not None:
-        if formats and wanted not in formats:
-            raise OptionsError(f"{codec} cannot encode '{wanted}'", hint=f"it takes {', '.join(formats)}")
-        return wanted
-    if not formats or source.name in formats:
-        return source.name
-
-    def rank(name: str) -> tuple[bool, tuple[int, ...], int]:
-        # Gray with alpha has no planar format of its own: in those terms it would look like colour.
-        colorless = source.family != "gray" and name.startswith(("gray", "ya", "mono", "pal"))
-        return colorless, _loss(nearest_planar(name), source), formats.index(name)
-
-    return min(formats, key=rank)
-
-
-def _loss(target: PixelFormat, source: PixelFormat) -> tuple[int, ...]:
-    """Rank how much of `source` a `target` would lose, the worst first, then what it would waste."""
-    same = target.family == source.family
-    gray_in_yuv = source.family == "gray" and target.family == "yuv"
-    return (
-        int(source.family != "gray" and target.family == "gray"),
-        max(0, target.chroma_shift_x - source.chroma_shift_x)
-        + max(0, target.chroma_shift_y - source.chroma_shift_y)
-        if source.family != "gray"
-        else 0,
-        int(not same and not gray_in_yuv),
-        max(0, source.bit_depth - target.bit_depth),
-        int(source.alpha and not target.alpha),
-        abs(target.bit_depth - source.bit_depth),
-        int(target.alpha and not source.alpha),
-        abs(target.chroma_shift_x - source.chroma_shift_x)
-        + abs(target.chroma_shift_y - source.chroma_shift_y),
-        int(target.name.startswith("yuvj")),
-    )
-
-
 def _options(
-    codec: str, job: Job, info: VideoInfo, layout: PixelFormat, threads: int, picture: bool
+    codec: str,
+    job: Job,
+    info: VideoInfo,
+    color: ColorInfo,
+    layout: PixelFormat,
+    threads: int,
+    picture: bool,
 ) -> dict[str, str]:
     options = {} if picture else dict(_DEFAULTS.get(codec, {}))
     if job.crf is not None:
@@ -234,18 +152,21 @@ def _options(
     if not picture:
         options["threads"] = str(threads)
         if layout.subsampled and codec != "ffv1":
-            options["chroma_sample_location"] = info.color.chroma_location.value
+            options["chroma_sample_location"] = color.chroma_location.value
     elif codec == "mjpeg":
         options |= {"qmin": "1", "qmax": "2"}
+    hdr = encoder_params(codec, info.hdr)
     if codec in ("libx264", "libx264rgb"):
         # Segments are joined later: their headers must not depend on what is in them.
-        options["x264-params"] = "stitchable=1"
+        options["x264-params"] = ":".join(["stitchable=1", *hdr])
     if codec == "libx265":
-        options["x265-params"] = f"pools={threads}:log-level=error:repeat-headers=0"
+        options["x265-params"] = ":".join([f"pools={threads}:log-level=error:repeat-headers=0", *hdr])
     if codec == "libsvtav1":
-        options["svtav1-params"] = f"lp={threads}"
+        options["svtav1-params"] = ":".join([f"lp={threads}", *hdr])
     if codec == "libvpx-vp9" and layout.bit_depth > 8:
         raise OptionsError("libvpx-vp9 here codes 8 bits only", hint="give --pix-fmt yuv420p")
+    if codec == "libvpx-vp9" and job.encoder_options.get("lossless") == "1":
+        options.pop("crf", None)  # libvpx refuses both together
     for name, value in job.encoder_options.items():
         # The parameters above stay: without them segments would not fit together.
         both = name.endswith("-params") and name in options
@@ -257,16 +178,19 @@ def _options(
     return options
 
 
-def _output_color(info: VideoInfo, layout: PixelFormat, *, pictures: bool) -> ColorInfo:
+def _output_color(codec: str, info: VideoInfo, layout: PixelFormat, *, pictures: bool) -> ColorInfo:
     """Return the tags of what is written: the source's, or those of RGB made YUV and YUV made RGB."""
     color = info.color
+    known = color.primaries, color.transfer
     if layout.family == "gbr" or (pictures and layout.family == "gray"):
-        return ColorInfo(Matrix.RGB, ColorRange.FULL, color.primaries, color.transfer, 0)
+        return ColorInfo(Matrix.RGB, ColorRange.FULL, *known, 0)
     if pictures:
-        return ColorInfo(Matrix.BT601, ColorRange.FULL, color.primaries, color.transfer, 6)
+        # JFIF and WebP: BT.601, chroma in the middle.
+        return ColorInfo(Matrix.BT601, ColorRange.FULL, *known, 6, ChromaLocation.CENTER)
     if info.pixel_format.family == "gbr":
-        return ColorInfo(Matrix.BT709, ColorRange.LIMITED, color.primaries, color.transfer, 1)
-    return color
+        return ColorInfo(Matrix.BT709, ColorRange.LIMITED, *known, 1)
+    # ProRes is of limited range, and has no way to say that it is not.
+    return replace(color, range=ColorRange.LIMITED) if codec.startswith("prores") else color
 
 
 def _sane_rate(rate: Fraction | None) -> Fraction:

@@ -7,22 +7,22 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, Interpolation
 
 from vidsr.errors import UnsupportedFormatError
 from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat, Plane, Planes
 
 __all__ = [
+    "LAYOUTS",
+    "MATRICES",
     "color_of",
-    "convert_frame",
+    "has_opaque_palette",
     "nearest_planar",
     "new_frame",
+    "planar_name",
     "planes_of",
-    "to_planar",
 ]
 
-# H.273 MatrixCoefficients.
-_MATRICES = {
+MATRICES = {
     0: Matrix.RGB,
     1: Matrix.BT709,
     4: Matrix.FCC,
@@ -33,6 +33,7 @@ _MATRICES = {
     9: Matrix.BT2020,
     10: Matrix.BT2020,
 }
+"""H.273 MatrixCoefficients."""
 _RANGES = {1: ColorRange.LIMITED, 2: ColorRange.FULL}
 _DEPTHS = {
     "gray": (8, 9, 10, 12, 14, 16),
@@ -41,14 +42,16 @@ _DEPTHS = {
     "gbr": (8, 9, 10, 12, 14, 16),
     "gbra": (8, 10, 12, 14, 16),
 }
-_LAYOUTS = {(1, 1): "420", (1, 0): "422", (0, 0): "444", (0, 1): "440", (2, 0): "411", (2, 2): "410"}
+LAYOUTS = {(1, 1): "420", (1, 0): "422", (0, 0): "444", (0, 1): "440", (2, 0): "411", (2, 2): "410"}
+"""Names of chroma subsampling by `PixelFormat.chroma_shifts`."""
 
 
-def nearest_planar(name: str) -> PixelFormat:
+def nearest_planar(name: str, *, opaque: bool = False) -> PixelFormat:
     """Return the planar integer format that holds everything FFmpeg's pixel format `name` holds.
 
     Packed, semi-planar, palette, big-endian and float formats get the planar format of the same
-    family, subsampling and depth (float: 16 bits), with alpha if they have it.
+    family, subsampling and depth (float: 16 bits), with alpha if they have it. A palette may have it too:
+    `opaque` says that its colours are known to have none.
 
     Raises:
         UnsupportedFormatError: FFmpeg does not know it, or it is opaque (a hardware surface).
@@ -65,24 +68,25 @@ def nearest_planar(name: str) -> PixelFormat:
     if not components:
         raise UnsupportedFormatError(f"frames in '{name}' live in hardware, not in memory")
     bits = 16 if "f32" in name or "f16" in name else max(c.bits for c in components)
-    alpha = known.has_palette or len(components) in (2, 4)
+    alpha = not opaque if known.has_palette else len(components) in (2, 4)
     if known.is_rgb or known.has_palette:
         family, layout = "gbr", ""
     elif len(components) < 3 and not alpha:
-        return PixelFormat.parse(_spelled("gray", "", max(bits, 8)))
+        return PixelFormat.parse(planar_name("gray", "", max(bits, 8)))
     else:
         shifts = (_shift(known.chroma_width), _shift(known.chroma_height))
-        family, layout = "yuv", _LAYOUTS[shifts] if len(components) > 2 else "444"
+        family, layout = "yuv", LAYOUTS[shifts] if len(components) > 2 else "444"
     family += "a" if alpha else ""
-    return PixelFormat.parse(_spelled(family, layout, 8 if known.has_palette else bits))
+    return PixelFormat.parse(planar_name(family, layout, 8 if known.has_palette else bits))
 
 
-def to_planar(frame: av.VideoFrame, wanted: PixelFormat, width: int, height: int) -> av.VideoFrame:
-    """Return `frame` itself when it is what is wanted, otherwise converted by swscale."""
-    name = frame.format.name.replace("yuvj", "yuv")
-    if name == wanted.name and (frame.width, frame.height) == (width, height):
-        return frame
-    return frame.reformat(width, height, wanted.name)
+def has_opaque_palette(frame: av.VideoFrame) -> bool:
+    """Return whether a frame has a palette of colours, none of which is transparent."""
+    if not frame.format.has_palette or len(frame.planes) < 2:
+        return False
+    palette: Any = frame.planes[1]
+    colors = np.frombuffer(palette, np.uint8, count=1024)
+    return bool((colors[3::4] == 255).all())
 
 
 def planes_of(frame: av.VideoFrame) -> Planes:
@@ -97,35 +101,22 @@ def new_frame(pixel_format: PixelFormat, width: int, height: int) -> tuple[av.Vi
     return frame, planes_of(frame)
 
 
-def convert_frame(
-    frame: av.VideoFrame, source: ColorInfo, pixel_format: str, target: ColorInfo
-) -> av.VideoFrame:
-    """Return `frame` in another pixel format, converted by swscale with both sides' matrix and range.
-
-    Plain re-arrangement where the family stays; chroma is resampled where the subsampling changes.
-    """
-    if frame.format.name == pixel_format:
-        return frame
-    return frame.reformat(
-        format=pixel_format,
-        src_colorspace=_swscale_matrix(source.matrix, target.matrix),
-        dst_colorspace=_swscale_matrix(target.matrix, source.matrix),
-        src_color_range=2 if source.range is ColorRange.FULL else 1,
-        dst_color_range=2 if target.range is ColorRange.FULL else 1,
-        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
-    )
-
-
-def color_of(frame: av.VideoFrame, pixel_format: PixelFormat, source_format: str) -> ColorInfo:
+def color_of(
+    frame: av.VideoFrame, pixel_format: PixelFormat, chroma_location: ChromaLocation | None
+) -> ColorInfo:
     """Return the frame's colour as tagged, and guessed where it is not.
 
     Guesses, as players make them: BT.2020 with BT.2020 primaries; else BT.709 from 1280 columns or
-    more than 576 rows, BT.601 below; limited range for YUV, full for RGB, gray pictures and the
-    ``yuvj`` formats. FFmpeg through PyAV does not tell where chroma lies: top left for BT.2020,
-    else left.
+    more than 576 rows, BT.601 below; limited range for YUV, full for RGB, gray (as
+    FFmpeg does) and the ``yuvj`` formats; chroma at the top left for BT.2020, else left.
+
+    Args:
+        frame: The first of a source.
+        pixel_format: What its frames become.
+        chroma_location: Where the decoder says that chroma lies; None: it does not say.
     """
     guessed = set()
-    matrix = _MATRICES.get(frame.colorspace)
+    matrix = MATRICES.get(frame.colorspace)
     if pixel_format.family == "gbr":
         matrix = Matrix.RGB
     elif matrix is None or matrix is Matrix.RGB:
@@ -134,21 +125,22 @@ def color_of(frame: av.VideoFrame, pixel_format: PixelFormat, source_format: str
         matrix = Matrix.BT709 if large else Matrix.BT601
         matrix = Matrix.BT2020 if frame.color_primaries == 9 else matrix
     color_range = _RANGES.get(frame.color_range)
-    if "yuvj" in source_format:
+    if color_range is None and "yuvj" in frame.format.name:
         color_range = ColorRange.FULL
     elif color_range is None:
         guessed.add("range")
-        color_range = ColorRange.FULL if pixel_format.family == "gbr" else ColorRange.LIMITED
-    location = ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
-    if pixel_format.subsampled:
-        guessed.add("chroma_location")
+        colorful = pixel_format.family == "yuv" and not frame.format.name.startswith("ya")
+        color_range = ColorRange.LIMITED if colorful else ColorRange.FULL
+    if chroma_location is None:
+        chroma_location = ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
+        guessed |= {"chroma_location"} if pixel_format.subsampled else set()
     return ColorInfo(
         matrix=matrix,
         range=color_range,
         primaries=int(frame.color_primaries),
         transfer=int(frame.color_trc),
         matrix_code=int(frame.colorspace),
-        chroma_location=location,
+        chroma_location=chroma_location,
         guessed=frozenset(guessed),
     )
 
@@ -159,23 +151,12 @@ def _view(plane: Any, dtype: np.dtype[Any]) -> Plane:
     return view[::-1] if plane.line_size < 0 else view
 
 
-def _swscale_matrix(own: Matrix, other: Matrix) -> Colorspace:
-    names = {
-        Matrix.BT709: Colorspace.ITU709,
-        Matrix.BT2020: Colorspace.BT2020,
-        Matrix.FCC: Colorspace.FCC,
-        Matrix.SMPTE240M: Colorspace.SMPTE240M,
-        Matrix.BT601: Colorspace.ITU601,
-    }
-    # RGB has no matrix of its own: both sides get the other's, BT.709 where neither has one.
-    return names.get(own) or names.get(other) or Colorspace.ITU709
-
-
 def _shift(measure: Callable[[int], int]) -> int:
     return {64: 0, 32: 1, 16: 2}[measure(64)]
 
 
-def _spelled(family: str, layout: str, bits: int) -> str:
+def planar_name(family: str, layout: str, bits: int) -> str:
+    """Return FFmpeg's name of a planar format: of "yuva", "420" and 9 bits, say, or the next depth."""
     depth = next((d for d in _DEPTHS[family] if d >= bits), 16)
     stem = family if family == "gray" else f"{family}{layout}p"
     suffix = "" if depth == 8 else f"{depth}le"

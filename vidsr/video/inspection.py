@@ -19,6 +19,7 @@ from vidsr.video.compression import Compression, measure_compression
 from vidsr.video.opening import open_info
 from vidsr.video.others import codec_name, disposition_names, is_cover
 from vidsr.video.probe import probe, video_stream
+from vidsr.video.sidedata import side_data
 from vidsr.video.timing import Timing, scan_timing
 
 __all__ = ["Chapter", "FrameCount", "Inspection", "StreamSeen", "count_frames", "inspect_source"]
@@ -196,7 +197,7 @@ def _first_frames(info: VideoInfo) -> _First:
         stream = video_stream(container, info.path)
         try:
             for frame in container.decode(stream):
-                found.side_data = found.side_data if found.count else _side_data(frame)
+                found.side_data = found.side_data if found.count else tuple(sorted(side_data(frame)))
                 found.count += 1
                 found.interlaced += bool(frame.interlaced_frame)
                 found.untimed += frame.pts is None
@@ -208,14 +209,6 @@ def _first_frames(info: VideoInfo) -> _First:
             pass
     found.seconds = (perf_counter() - began) / max(1, found.count)
     return found
-
-
-def _side_data(frame: av.VideoFrame) -> tuple[str, ...]:
-    try:
-        entries: Any = frame.side_data.keys()  # which are the entries themselves
-        return tuple(sorted({entry.type.name for entry in entries}))
-    except ValueError:  # PyAV 18.1 gives up on side data newer than it
-        return ()
 
 
 def _chapters(container: Any) -> Iterator[Chapter]:

@@ -19,6 +19,7 @@ from vidsr.errors import EncodeError, OutputError
 from vidsr.frame import VideoInfo
 from vidsr.sources import ffmpeg_name
 from vidsr.video.carrying import CarryPlan
+from vidsr.video.hdr import template_of
 from vidsr.video.opening import open_info
 from vidsr.video.tags import container_tags, shifted_chapters
 from vidsr.video.timecode import Timecode
@@ -161,6 +162,8 @@ def _mux(
     if source is not None and tracks is not None:
         out.metadata.update(container_tags(source.metadata, plan.container.form))
         copy_stream_tags(source.streams[info.stream_index], video)
+        for key in [key for key in video.metadata if key.lower() == "alpha_mode"]:
+            del video.metadata[key]  # true of the source; of the result it is said below
         for other in info.others:
             if other.index >= first:
                 tracks.add(other)
@@ -169,6 +172,8 @@ def _mux(
             out.set_chapters(chapters)
         if plan.timecode is not None:
             _set_timecode(video, plan, plan.timecode, info, timeline)
+    if parts[0].path.suffix == ".mkv":
+        video.metadata["alpha_mode"] = "1"  # see `segment_suffix`
     out.start_encoding()
     streams = [_video_packets(parts, video, time_base, timeline.origin, header)]
     if tracks is not None:
@@ -179,7 +184,7 @@ def _mux(
 
 def _add_video(out: Any, info: VideoInfo, part: Part, form: str) -> tuple[Any, bytes]:
     """Add the picture's stream as its first segment describes it; return it and the segment's header."""
-    with av.open(ffmpeg_name(part.path)) as first:
+    with template_of(part.path, info.hdr) as first:
         template = first.streams.video[0]
         video = out.add_stream_from_template(template, opaque=True)
         if info.display_matrix is not None:
@@ -238,10 +243,13 @@ def _video_packets(
             if bytes(segment.codec_context.extradata or b"") != header:
                 raise EncodeError("this segment was encoded with other settings", path=part.path)
             unit = segment.time_base or time_base
-            for packet in container.demux(segment):
-                if packet.size == 0 or packet.pts is None:
-                    continue
-                pts = part.start - shift + round(packet.pts * unit / time_base)
+            frames = (p for p in container.demux(segment) if p.size and p.pts is not None)
+            for number, packet in enumerate(frames):
+                told = round((packet.pts or 0) * unit / time_base)
+                if part.path.suffix == ".mkv":
+                    # Its times are rounded to 1 ms; its frames are in order.
+                    told = part.pts[number]
+                pts = part.start - shift + told
                 after = bisect_right(shown, pts)
                 # Without a length the last frame would lie outside of MP4's edit list.
                 length = round((packet.duration or 0) * unit / time_base) or step

@@ -12,8 +12,8 @@ import av
 from vidsr.errors import EncodeError, OptionsError, OutputError, VerificationError
 from vidsr.frame import VideoInfo
 from vidsr.sources import ffmpeg_name, is_pattern
+from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
-from vidsr.video.formats import convert_frame
 from vidsr.video.muxer import Part
 from vidsr.video.sinks import Sink, partial_name
 from vidsr.video.work import WorkFolder, give_name
@@ -155,6 +155,8 @@ def encoded_picture(frame: av.VideoFrame, settings: EncoderSettings) -> bytes:
         context.sample_aspect_ratio = settings.sample_aspect_ratio
     context.options = dict(settings.options)
     ready = convert_frame(frame, settings.source_color, settings.pixel_format, settings.color)
+    # PNG has a place for them, and takes them from the frame.
+    ready.color_primaries, ready.color_trc = settings.color.primaries, settings.color.transfer
     ready.pts, ready.time_base = 0, settings.time_base
     ready.pict_type = av.video.frame.PictureType.NONE
     packets = [*context.encode(ready), *context.encode(None)]

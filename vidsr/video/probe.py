@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import struct
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import av
 import av.container
@@ -15,13 +15,13 @@ from vidsr.errors import DecodeError, OptionsError, UnsupportedFormatError
 from vidsr.frame import VideoInfo
 from vidsr.sources import Source
 from vidsr.video.clock import Clock
+from vidsr.video.decoder import alpha_decoder, container_crop
 from vidsr.video.decoding import Loss, Picture, decode
-from vidsr.video.formats import color_of, nearest_planar
+from vidsr.video.formats import color_of, has_opaque_palette, nearest_planar
 from vidsr.video.opening import open_source, translate
 from vidsr.video.others import describe_other, disposition_names, is_cover
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from vidsr.video.sidedata import display_matrix, hdr_of, losses, side_data
+from vidsr.video.siting import chroma_location
 
 __all__ = ["READ_TIMEOUT", "open_source", "probe", "translate", "video_stream"]
 
@@ -52,6 +52,8 @@ def video_stream(container: av.container.InputContainer, path: Source, index: in
         raise UnsupportedFormatError("no decoder for its video", path=path)
     # Asked for more than the widest picture we could take, the decoder refuses instead of allocating.
     stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
+    # Without it a stream's cropping at the left is done only as far as memory stays aligned.
+    stream.codec_context.flags |= av.codec.context.Flags.unaligned
     stream.thread_type = "AUTO"
     return stream
 
@@ -81,16 +83,21 @@ def probe(
     """
     with open_source(path, frame_rate=frame_rate, timeout=timeout, network=network) as container:
         stream = video_stream(container, path, index)
-        first = _first_picture(container, stream, path)
-        return replace(_describe(path, container, stream, *first), network=network)
+        crop = container_crop(container, stream)
+        frame, pts = _first_picture(container, stream, path, crop)
+        carrier = _carrier(path, stream, frame, network)
+        info = _describe(path, container, stream, frame, carrier, pts)
+        return replace(info, network=network, crop=crop)
 
 
-def _first_picture(container: Any, stream: Any, path: Source) -> tuple[av.VideoFrame, int]:
+def _first_picture(
+    container: Any, stream: Any, path: Source, crop: tuple[int, int, int, int] | None
+) -> tuple[av.VideoFrame, int]:
     """Return the first frame and its time; damage before it is the reader's to judge."""
     clock = Clock(container.format.name, stream.time_base or Fraction(1, 90000), None)
     losses: list[Loss] = []
     try:
-        for item in decode(container, stream, clock, careful=True):
+        for item in decode(container, stream, clock, careful=True, crop=crop):
             if isinstance(item, Picture):
                 return item.frame, item.pts or 0
             losses.append(item)
@@ -107,11 +114,26 @@ def _first_picture(container: Any, stream: Any, path: Source) -> tuple[av.VideoF
     raise DecodeError("no frame can be decoded from it", path=path)
 
 
+def _carrier(path: Source, stream: Any, frame: av.VideoFrame, network: bool) -> av.VideoFrame:
+    """Return the frame that has the container's side data, which only the stream's own decoder attaches."""
+    if alpha_decoder(stream) is None:
+        return frame
+    with open_source(path, network=network) as again, suppress(av.FFmpegError, OSError):
+        return next(again.decode(video_stream(again, path, stream.index)), frame)
+    return frame
+
+
 def _describe(
-    path: Source, container: av.container.InputContainer, stream: Any, frame: av.VideoFrame, pts: int
+    path: Source,
+    container: av.container.InputContainer,
+    stream: Any,
+    frame: av.VideoFrame,
+    carrier: av.VideoFrame,
+    pts: int,
 ) -> VideoInfo:
     source_format = frame.format.name
-    pixel_format = nearest_planar(source_format)
+    pixel_format = nearest_planar(source_format, opaque=has_opaque_palette(frame))
+    attached = side_data(carrier)
     rate = stream.average_rate or stream.guessed_rate or stream.base_rate
     duration = _duration(container, stream)
     counted = stream.frames or (round(duration * rate) if duration and rate else None)
@@ -127,7 +149,7 @@ def _describe(
         height=frame.height,
         pixel_format=pixel_format,
         source_format=source_format,
-        color=color_of(frame, pixel_format, source_format),
+        color=color_of(frame, pixel_format, chroma_location(frame) if pixel_format.subsampled else None),
         frame_rate=Fraction(rate) if rate else None,
         time_base=Fraction(time_base),
         start_pts=pts,
@@ -135,8 +157,10 @@ def _describe(
         sample_aspect_ratio=Fraction(
             stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 0
         ),
-        rotation=int(frame.rotation),
-        display_matrix=_display_matrix(frame),
+        rotation=int(carrier.rotation),
+        display_matrix=display_matrix(attached),
+        hdr=hdr_of(attached),
+        losses=tuple(losses(attached)),
         interlaced=bool(frame.interlaced_frame),
         duration=duration,
         estimated_frames=counted or None,
@@ -158,11 +182,3 @@ def _duration(container: av.container.InputContainer, stream: Any) -> float | No
     else:
         return None
     return seconds if math.isfinite(seconds) and seconds > 0 else None
-
-
-def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    try:
-        data = frame.side_data.get("DISPLAYMATRIX")
-    except ValueError:  # PyAV 18.1 gives up on side data newer than it; `rotation` still works
-        return None
-    return None if data is None else struct.unpack("<9i", bytes(cast("Buffer", data))[:36])

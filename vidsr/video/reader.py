@@ -16,12 +16,14 @@ from vidsr.frame import Frame, VideoInfo
 from vidsr.job import OnError
 from vidsr.sources import parse_source
 from vidsr.video.clock import UNORDERED, Clock, Jump
+from vidsr.video.convert import color_change, to_planar
 from vidsr.video.decoding import decode
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
-from vidsr.video.formats import planes_of, to_planar
+from vidsr.video.formats import planes_of
 from vidsr.video.opening import open_info, translate
 from vidsr.video.probe import READ_TIMEOUT, video_stream
 from vidsr.video.repairs import LookCloserError, Repairs
+from vidsr.video.sidedata import losses, side_data
 from vidsr.video.truncation import missing_bytes
 
 __all__ = ["Reader", "Span"]
@@ -181,7 +183,7 @@ class Reader:
         clock = Clock(info.container, stream.time_base or Fraction(1, 90000), self._rate)
         self._jumps = clock.jumps
         self._repairs.begin_anew()
-        items = decode(container, stream, clock, careful=self._careful, strict=self._strict)
+        items = decode(container, stream, clock, careful=self._careful, strict=self._strict, crop=info.crop)
         try:
             for decoded in self._repairs.frames(items, careful=self._careful, sought=sought):
                 self._look(decoded.frame)
@@ -211,10 +213,14 @@ class Reader:
         name, first = (n.replace("yuvj", "yuv") for n in (frame.format.name, info.source_format))
         if name != first:
             self._warn(f"the pixel format changes to {name} on the way: made {info.pixel_format.name}")
+        if change := color_change(frame, info.color):
+            self._warn(f"the colour changes its {change} on the way: converted to that of the first frame")
+        for text in losses(side_data(frame)):
+            self._warn(text)
 
     def _frame(self, decoded: Decoded) -> Frame:
         info = self._info
-        planar = to_planar(decoded.frame, info.pixel_format, info.width, info.height)
+        planar = to_planar(decoded.frame, info.pixel_format, info.width, info.height, info.color)
         return Frame(
             planes=planes_of(planar),
             pixel_format=info.pixel_format,

@@ -19,7 +19,7 @@ import numpy as np
 
 from vidsr.errors import EncodeError, OptionsError
 from vidsr.frame import PixelFormat, Planes
-from vidsr.video.encoders import encoder_formats
+from vidsr.video.coding import encoder_formats
 from vidsr.video.formats import new_frame, planes_of
 
 __all__ = ["Recoded", "recode", "write_coded"]

@@ -142,7 +142,7 @@ class VideoSink(Sink):
         """Encode a frame."""
         out.pts, out.duration = out.pts * self._unit, out.duration * self._unit
         if self._writer is None:
-            path = self._folder.segment_path(segment_suffix(self._settings.codec))
+            path = self._folder.segment_path(segment_suffix(self._settings))
             self._start = out.pts
             self._writer = SegmentWriter(path, self._settings, self._start)
             self._shifts = {}

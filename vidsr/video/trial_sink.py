@@ -67,7 +67,7 @@ class TrialSink(Sink):
             return
         out.pts, out.duration = out.pts * self._unit, out.duration * self._unit
         if self._writer is None:
-            path = Path(f"trial{segment_suffix(self._settings.codec)}")
+            path = Path(f"trial{segment_suffix(self._settings)}")
             self._writer = SegmentWriter(path, self._settings, out.pts, into=_Nowhere())
         self._writer.write(out)
 

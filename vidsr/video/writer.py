@@ -15,13 +15,15 @@ import numpy as np
 from vidsr.errors import EncodeError, OptionsError, OutputError
 from vidsr.frame import PixelFormat, Planes
 from vidsr.sources import ffmpeg_name
+from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
-from vidsr.video.formats import convert_frame, new_frame
+from vidsr.video.formats import new_frame
 
 __all__ = ["OutputFrame", "SegmentWriter", "segment_suffix"]
 
 # Codecs that the MP4 muxer takes with exact times; the others travel in NUT.
 _IN_MP4 = frozenset({"h264", "hevc", "av1", "vp9", "ffv1", "mpeg4", "mpeg2video"})
+_MOST_REORDERED = 17  # x265 has at most 16 B frames in a row
 _FRAGMENTED = {
     "movflags": "frag_keyframe+delay_moov+default_base_moof",
     "movie_timescale": "90000",
@@ -54,9 +56,11 @@ class OutputFrame:
         return cls(planes, frame, whole)
 
 
-def segment_suffix(codec: str) -> str:
+def segment_suffix(settings: EncoderSettings) -> str:
     """Return the file suffix of segments of an encoder."""
-    name = _codec_id(codec)
+    name = _codec_id(settings.codec)
+    if name == "vp9" and settings.planes.alpha:
+        return ".mkv"  # nothing else has a place for the alpha
     return ".mov" if name == "prores" else ".mp4" if name in _IN_MP4 else ".nut"
 
 
@@ -90,13 +94,14 @@ class SegmentWriter:
         self._in_a_file = into is None
         self._decode_order: list[int] = []
         self._durations: dict[int, int] = {}
+        self._mending = False
         try:
-            form = path.suffix.removeprefix(".")
+            form = path.suffix.removeprefix(".").replace("mkv", "matroska")
             self._container: Any = av.open(
                 into or ffmpeg_name(path),
                 "w",
                 format=form,
-                container_options={} if form == "nut" else _FRAGMENTED,
+                container_options=_FRAGMENTED if form in ("mp4", "mov") else {},
             )
         except (av.FFmpegError, OSError) as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=path) from error
@@ -125,6 +130,9 @@ class SegmentWriter:
         frame = convert_frame(out.frame, settings.source_color, settings.pixel_format, settings.color)
         pts = out.pts - self._origin
         frame.pts, frame.time_base = pts, settings.time_base
+        # ProRes takes its tags from frames, the other encoders from the context.
+        frame.colorspace = settings.color.matrix_code
+        frame.color_primaries, frame.color_trc = settings.color.primaries, settings.color.transfer
         frame.pict_type = av.video.frame.PictureType.NONE
         self.pts.append(pts)
         self._durations[pts] = out.duration
@@ -183,7 +191,7 @@ class SegmentWriter:
             raise _failed(error, self.path) from error
 
     def _mend_dts(self, packet: Any) -> None:
-        """Replace a decoding time that cannot be.
+        """Replace decoding times that cannot be.
 
         Of fewer frames than it reorders, x265 4.1 takes the delay from memory that it never wrote. Decoding
         times are made anew when segments are joined; until then they must only be ones that MP4 can hold.
@@ -191,9 +199,12 @@ class SegmentWriter:
         if self._settings.codec != "libx265" or packet.dts is None:
             return
         first, last = self.pts[0], self.pts[-1]
-        # A true one is the time of a frame, less the time that as many frames take as are reordered.
-        if not first - (last - first) <= packet.dts <= packet.pts:
-            packet.dts = packet.pts
+        if len(self._decode_order) == 1:
+            # A true one is the time of a frame, less the time that as many frames take as are reordered.
+            self._mending = not first - (last - first) <= packet.dts <= packet.pts
+        if self._mending:
+            # The same delay is in all of them, so all go, though some may look possible.
+            packet.dts = first - _MOST_REORDERED + len(self._decode_order)
 
     def discard(self) -> None:
         """Close and delete the file, unless `finish` was called: then do nothing."""
@@ -218,7 +229,8 @@ def _open_encoder(container: Any, settings: EncoderSettings) -> Any:
         context.framerate = settings.frame_rate
         if settings.sample_aspect_ratio:
             context.sample_aspect_ratio = settings.sample_aspect_ratio
-        context.color_range = {"limited": 1, "full": 2}[color.range.value]
+        guessed = "range" in color.guessed and settings.planes.family != "gbr"
+        context.color_range = 0 if guessed else {"limited": 1, "full": 2}[color.range.value]
         context.colorspace = color.matrix_code
         context.color_primaries, context.color_trc = color.primaries, color.transfer
         if "threads" in options:

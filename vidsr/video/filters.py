@@ -1,0 +1,58 @@
+"""FFmpeg's filters and its log, for what PyAV has no property for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from threading import Lock
+from typing import Any
+
+import av
+import av.logging
+
+__all__ = ["listening", "through"]
+
+# Whether FFmpeg's log is heard is decided for the whole process.
+_LOG = Lock()
+
+
+def through(
+    frame: av.VideoFrame,
+    chain: Sequence[tuple[str, Mapping[str, str]]],
+    time_base: Fraction = Fraction(1, 25),
+) -> av.VideoFrame:
+    """Return what a chain of filters (name and options each) makes of one frame.
+
+    Args:
+        frame: In memory.
+        chain: Filters that give one frame for one.
+        time_base: Of the frame's pts; where times matter.
+    """
+    graph = av.filter.Graph()
+    size = f"video_size={frame.width}x{frame.height}"
+    source = last = graph.add("buffer", f"{size}:pix_fmt={frame.format.name}:time_base={time_base}")
+    for name, options in chain:
+        following = graph.add(name, **options)
+        last.link_to(following)
+        last = following
+    sink: Any = graph.add("buffersink")
+    last.link_to(sink)
+    graph.configure()
+    source.push(frame)
+    made: av.VideoFrame = sink.pull()
+    return made
+
+
+@contextmanager
+def listening() -> Iterator[list[tuple[int, str, str]]]:
+    """Hear FFmpeg's log: (level, who, text) of what is said in the ``with``, by any thread."""
+    with _LOG:
+        level = av.logging.get_level()
+        try:
+            # Of all threads: what others say meanwhile is not to reach the terminal.
+            with av.logging.Capture(local=False) as lines:
+                av.logging.set_level(av.logging.INFO)
+                yield lines
+        finally:
+            av.logging.set_level(level)
