@@ -93,7 +93,7 @@ def test_sound_that_ends_much_later_is_kept(tmp_path: Path, suffix: str) -> None
 @contextmanager
 def altered(monkeypatch: pytest.MonkeyPatch, alter: Callable[[Any, int], None]) -> Iterator[None]:
     """Let the muxer read packets that `alter` has changed; it gets each and its number in its stream."""
-    opened = muxer.open_source
+    opened = muxer.open_info
 
     class Source:
         def __init__(self, file: Any) -> None:
@@ -117,7 +117,7 @@ def altered(monkeypatch: pytest.MonkeyPatch, alter: Callable[[Any, int], None]) 
             yield Source(file)
 
     with monkeypatch.context() as patch:
-        patch.setattr(muxer, "open_source", reopened)
+        patch.setattr(muxer, "open_info", reopened)
         yield
 
 

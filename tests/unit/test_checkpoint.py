@@ -246,7 +246,7 @@ def test_large_files_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.pth"
     with path.open("wb") as file:
         file.truncate(600 << 20)  # takes no room
-    with pytest.raises(WeightsError, match="600 MiB is too large for a network; the limit is 512 MiB"):
+    with pytest.raises(WeightsError, match="600 MiB is too large for a network; the limit is 288 MiB"):
         read_checkpoint(path)
 
 

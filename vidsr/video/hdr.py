@@ -13,6 +13,7 @@ from typing import Any
 import av
 
 from vidsr.hdr import HdrInfo, MasteringDisplay
+from vidsr.sources import ffmpeg_name
 
 __all__ = ["encoder_params", "template_of"]
 
@@ -61,7 +62,7 @@ def template_of(segment: Path, hdr: HdrInfo) -> Iterator[Any]:
     boxes in its header that say it. The file stays as it is.
     """
     if not hdr.static or segment.suffix not in (".mp4", ".mov"):
-        with av.open(str(segment)) as container:
+        with av.open(ffmpeg_name(segment)) as container:
             yield container
         return
     with segment.open("rb") as file, av.open(_Patched(file, _boxes(hdr))) as container:
