@@ -3,8 +3,8 @@
 Usage: python benchmarks/memory.py [CLIP] [--frames 60] [--preset ultrafast] [--model ecbsr-m4c8]
 
 Without a clip one of 7680x4320 is made. Each row is a process of its own; its peak is VmHWM, what was
-resident at most. "network" is what one frame through the network and nothing else adds to a process that has
-opened it and holds the frame. What vidsr may take is the plain job, the network's need and 150 MB.
+resident at most. "network" is what opening the network and one frame through it add to a process that holds
+the frame and the result. What vidsr may take is the plain job, the network's need and 150 MB.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 import av
 
 _PEAK = """
-def peak():
+def peak(name="VmHWM"):
     status = Path("/proc/self/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(name)) / 1024
 """
 
 _PLAIN = """
@@ -57,18 +57,21 @@ _NETWORK = """
 import sys
 from pathlib import Path
 import vidsr
+from vidsr.heap import give_back_large_blocks
 from vidsr.pipeline import open_upscaler
 from vidsr.planning import make_plan
 job = vidsr.Job(source=Path(sys.argv[1]), output=Path("null:"), **OPTIONS)
 plan = make_plan(job)
 size = (plan.info.width, plan.info.height)
+planes, out = (plan.info.pixel_format.allocate(*s) for s in (size, plan.target.size))
+for plane in (*planes, *out):
+    plane[:] = 100
+give_back_large_blocks()
+Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+before = peak("VmRSS")
 with open_upscaler(job, plan) as upscaler:
-    planes, out = (plan.info.pixel_format.allocate(*s) for s in (size, plan.target.size))
-    for plane in planes:
-        plane[:] = 100
-    before = peak()
     upscaler.submit(planes, out).result()
-    need = peak() - before - sum(plane.nbytes for plane in out) / 2**20
+    need = peak() - before
 """
 
 

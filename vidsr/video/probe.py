@@ -149,7 +149,7 @@ def _describe(
         height=frame.height,
         pixel_format=pixel_format,
         source_format=source_format,
-        color=color_of(frame, pixel_format, chroma_location(frame) if pixel_format.subsampled else None),
+        color=color_of(carrier, pixel_format, chroma_location(frame) if pixel_format.subsampled else None),
         frame_rate=Fraction(rate) if rate else None,
         time_base=Fraction(time_base),
         start_pts=pts,

@@ -105,9 +105,13 @@ class Repairs:
             if damaged and self._hurt(item):
                 continue
             yield from self._patches(item.pts)
-            self._frame = self._timed(item, sought)
-            self.last = self._frame.pts
-            yield replace(self._frame)
+            frame = self._timed(item, sought)
+            self.last = frame.pts
+            # Large frames are not held for nothing.
+            self._frame = replace(frame) if self._on_error == "conceal" else None
+            del item
+            yield frame
+            del frame
         yield from self._patches(None)
 
     def ended(self, missing: int) -> None:

@@ -26,6 +26,8 @@ _IN_MP4 = frozenset({"h264", "hevc", "av1", "vp9", "ffv1", "mpeg4", "mpeg2video"
 _MOST_REORDERED = 17  # x265 has at most 16 B frames in a row
 _FRAGMENTED = {
     "movflags": "frag_keyframe+delay_moov+default_base_moof",
+    # The muxer holds a fragment in memory: without this all of a segment, hundreds of MB at 8K.
+    "frag_size": str(8 << 20),
     "movie_timescale": "90000",
 }
 
