@@ -119,3 +119,14 @@ def test_sound_moves_with_the_picture(
         for t in first + second
     ]
     assert found == [shifts[0]] * len(first) + [shifts[1]] * len(second)
+
+
+@given(wild=st.integers(1_000_000, 1 << 40), place=st.integers(1, 18), sign=st.sampled_from([-1, 1]))
+def test_a_presentation_time_that_cannot_be(wild: int, place: int, sign: int) -> None:
+    """A flipped bit in one of 20 packets at 90 kHz: its decoding time says where it belongs."""
+    times = [n * 3600 for n in range(20)]
+    told = [t + sign * wild * (n == place) for n, t in enumerate(times)]
+    clock = Clock("mpegts", Fraction(1, 90_000), Fraction(25))
+    packets = [Sent(pts, dts, 3600) for pts, dts in zip(told, times, strict=True)]
+    assert [pts for pts, _ in through(clock, packets, list(told))] == times
+    assert clock.impossible == 1

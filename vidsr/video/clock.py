@@ -53,6 +53,7 @@ class Clock:
 
     Attributes:
         jumps: Where the clock of the file jumped so far.
+        impossible: Packets so far whose presentation time is nowhere near their decoding time.
     """
 
     def __init__(self, container: str, time_base: Fraction, frame_rate: Fraction | None) -> None:
@@ -64,10 +65,13 @@ class Clock:
             frame_rate: Frames a second; None: not known.
         """
         self.jumps: list[Jump] = []
+        self.impossible = 0
         self._by_rank = container in UNORDERED
         self._step = max(1, round(1 / ((frame_rate or 25) * time_base)))
         self._back = max(round(_BACK_S / time_base), _BACK_FRAMES * self._step)
         self._ahead = round(_AHEAD_S / time_base) if container in JUMPING else None
+        self._far = max(round(_AHEAD_S / time_base), _HELD * self._step)
+        self._delay = 0
         self._shift = 0
         self._next: int | None = None
         self._sent: list[_Sent] = []
@@ -81,9 +85,21 @@ class Clock:
         # A packet that an edit list hides gives no frame.
         if packet.pts is None or packet.is_discard:
             return None
-        self._sent.append(_Sent(packet.pts, packet.pts + self._shift, self._shift))
+        pts = self._possible(packet.pts, packet.dts) + self._shift
+        self._sent.append(_Sent(packet.pts, pts, self._shift))
         del self._sent[:-_HELD]
-        return packet.pts + self._shift
+        return pts
+
+    def _possible(self, pts: int, dts: int | None) -> int:
+        """Return a presentation time; one that damage has moved becomes as late as the last good one was."""
+        # Other containers may show a frame for minutes; these have one within a second.
+        if dts is None or self._ahead is None:
+            return pts
+        if abs(pts - dts) <= self._far:
+            self._delay = pts - dts
+            return pts
+        self.impossible += 1
+        return dts + self._delay
 
     def lost(self, packet: av.Packet[Any]) -> int | None:
         """Note that a packet gives no frame; return the time it would have had."""

@@ -15,7 +15,7 @@ from vidsr.errors import DecodeError
 from vidsr.frame import Frame, VideoInfo
 from vidsr.job import OnError
 from vidsr.sources import parse_source
-from vidsr.video.clock import UNORDERED, Clock, Jump
+from vidsr.video.clock import UNORDERED, Clock
 from vidsr.video.convert import color_change, to_planar
 from vidsr.video.decoding import decode
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
@@ -71,7 +71,7 @@ class Reader:
                 clock jumps.
         """
         self._warnings: list[str] = []
-        self._jumps: list[Jump] = []
+        self._clock: Clock | None = None
         self._info = info
         deinterlace = deinterlace or Deinterlacing()
         # Frames out of one decoded frame, and ticks of `info` in one of the file's.
@@ -94,9 +94,11 @@ class Reader:
         jumps = [
             f"the file's clock jumps by {float(jump.by * base):+.3f} s"
             f" at {float(jump.pts * base - first):.3f} s: times go on from there"
-            for jump in self._jumps
+            for jump in (self._clock.jumps if self._clock else ())
         ]
-        return [*self._warnings, *jumps, *self._repairs.sentences]
+        wrong = self._clock.impossible if self._clock else 0
+        told = [f"{wrong} presentation times are impossible: the decoding times decide"] if wrong else []
+        return [*self._warnings, *jumps, *told, *self._repairs.sentences]
 
     @property
     def deinterlaced(self) -> str:
@@ -181,7 +183,7 @@ class Reader:
         """Yield what comes out of the decoder from here on, each frame with its time."""
         info = self._info
         clock = Clock(info.container, stream.time_base or Fraction(1, 90000), self._rate)
-        self._jumps = clock.jumps
+        self._clock = clock
         self._repairs.begin_anew()
         items = decode(container, stream, clock, careful=self._careful, strict=self._strict, crop=info.crop)
         try:
