@@ -21,6 +21,7 @@ from synth import make_clip
 
 import vidsr
 from vidsr.errors import OptionsError
+from vidsr.planning import make_plan
 from vidsr.video.carrying import choose_suffix, plan_streams
 
 AMR = "libopencore_amrnb"
@@ -133,3 +134,22 @@ def test_chapters_of_mp4_are_no_lost_stream(data: Path) -> None:
         plan = plan_streams(info, Path(f"out{suffix}"))
         assert plan.left_out == {2: "MP4's own form of the chapters, which are kept"}
         assert not [note for note in plan.notes if "left out" in note]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+@pytest.mark.parametrize(
+    "codec", ["libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "prores", "mpeg4"]
+)
+def test_a_codec_that_does_not_fit_is_known_beforehand(tmp_path: Path, codec: str, suffix: str) -> None:
+    """Either it is refused before anything is made, or the file is written and decodes."""
+    source = make_clip(tmp_path / "in.mp4", times=3, size=(64, 64))
+    job = vidsr.Job(
+        source=source, output=tmp_path / f"out{suffix}", codec=codec, backend="nearest", verify="full"
+    )
+    misfits = {".mp4": {"prores"}, ".mov": {"libsvtav1", "libvpx-vp9", "ffv1"}, ".mkv": set()}
+    misfits[".webm"] = {"libx264", "libx265", "ffv1", "prores", "mpeg4"}
+    if codec in misfits[suffix]:
+        with pytest.raises(OptionsError, match=f"{suffix} cannot hold what .* makes; name the output"):
+            make_plan(job)
+    else:
+        assert vidsr.run(job).frames == 3

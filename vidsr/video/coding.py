@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from functools import cache
 
 import av
 import av.codec
@@ -65,13 +67,44 @@ def choose_coding(job: Job, info: VideoInfo, *, pictures: str | None, suffix: st
         suffix: Of the output's name.
 
     Raises:
-        OptionsError: The codec is unknown, or cannot take the pixel format.
+        OptionsError: The codec is unknown, cannot take the pixel format, or does not fit the container.
     """
     codec = pictures or _SHORT_NAMES.get(job.codec, job.codec)
     if codec == "auto":
         codec = _automatic(info, suffix)
-    formats = tuple(name for name in encoder_formats(codec) if _comes_back(codec, name, suffix))
+    available = encoder_formats(codec)
+    if pictures is None and suffix in CONTAINERS and not _fits(codec, CONTAINERS[suffix].form):
+        others = [s for s, container in CONTAINERS.items() if _fits(codec, container.form)]
+        raise OptionsError(
+            f"{suffix} cannot hold what {codec} makes",
+            hint=f"name the output {' or '.join(others)}" if others else "choose another --codec",
+        )
+    formats = tuple(name for name in available if _comes_back(codec, name, suffix))
     return Coding(codec, _choose_format(codec, formats, info.pixel_format, job.pix_fmt))
+
+
+def _fits(codec: str, form: str) -> bool:
+    """Tell whether a muxer takes what an encoder makes."""
+    name = str(av.codec.Codec(codec, "w").canonical_name)
+    # FFmpeg's QuickTime muxer lists these and then refuses them.
+    return name in _known_to(form) and (form != "mov" or name not in ("av1", "vp9"))
+
+
+@cache
+def _known_to(form: str) -> frozenset[str]:
+    with av.open(io.BytesIO(), "w", format=form) as container:
+        coders = container.supported_codecs
+    return frozenset(filter(None, map(_canonical, coders)))
+
+
+def _canonical(coder: str) -> str | None:
+    """Return the codec's name for a decoder's or encoder's; None: this FFmpeg has none of that name."""
+    for mode in ("w", "r"):
+        try:
+            return str(av.codec.Codec(coder, mode).canonical_name)
+        except ValueError:
+            continue
+    return None
 
 
 def _automatic(info: VideoInfo, suffix: str) -> str:
