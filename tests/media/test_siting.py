@@ -54,11 +54,21 @@ def edged(layout: PixelFormat, size: tuple[int, int], axis: int, location: Chrom
 
 
 def edge_of(plane: NDArray[np.generic], axis: int, at: Array) -> float:
-    """Return where a plane's middle line has its edge: where a step would have the same sum of samples."""
+    """Return where a plane's middle line has its edge.
+
+    Where samples are far apart: where a step would have the same sum. Of luma, where the line crosses the
+    mean of its ends: a sum would count what a network does to the flat parts, a code here and there.
+    """
     line = plane[len(plane) // 2] if axis == 0 else plane[:, plane.shape[1] // 2]
     values = line.astype(np.float64)
     step = at[1] - at[0]
-    return float(at[-1] + step / 2 - step * ((values - values[0]) / (values[-1] - values[0])).sum())
+    if step > 1:
+        return float(at[-1] + step / 2 - step * ((values - values[0]) / (values[-1] - values[0])).sum())
+    middle = (np.median(values[:8]) + np.median(values[-8:])) / 2
+    after = int(np.argmax(values >= middle))
+    before = after - 1
+    part = (middle - values[before]) / (values[after] - values[before])
+    return float(at[before] + part * step)
 
 
 def misplacement(
