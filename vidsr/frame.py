@@ -137,17 +137,17 @@ class PixelFormat:
     def plane_shapes(self, width: int, height: int) -> tuple[tuple[int, int], ...]:
         """Return (rows, columns) of each plane of a width x height frame."""
         full = (height, width)
-        if self.family == "gray":
-            shapes = [full]
-        else:
-            small = (-(-height >> self.chroma_shift_y), -(-width >> self.chroma_shift_x))
-            shapes = [full, small, small]
+        small = (-(-height >> self.chroma_shift_y), -(-width >> self.chroma_shift_x))
+        shapes = [full] if self.family == "gray" else [full, small, small]
         return tuple(shapes + [full] * self.alpha)
+
+    def frame_bytes(self, width: int, height: int) -> int:
+        """Return the bytes of a frame's code values."""
+        return sum(rows * columns for rows, columns in self.plane_shapes(width, height)) * self.dtype.itemsize
 
     def allocate(self, width: int, height: int) -> Planes:
         """Return new planes for a width x height frame, not initialised."""
-        shapes = self.plane_shapes(width, height)
-        return tuple(np.empty(shape, dtype=self.dtype) for shape in shapes)
+        return tuple(np.empty(shape, self.dtype) for shape in self.plane_shapes(width, height))
 
     def check(self, planes: Sequence[Plane], width: int, height: int) -> None:
         """Check count, shapes and dtype of planes.

@@ -54,7 +54,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     """
     started = perf_counter()
     plan = make_plan(job)
-    if _result_bytes(plan) > LARGE_BYTES:
+    if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
         give_back_large_blocks()
     with ExitStack() as stack:
         sink = stack.enter_context(_open_sink(job, plan))
@@ -112,12 +112,6 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         limited_by=limiting_stage(stages[:3]),
         warnings=tuple(dict.fromkeys(warnings)),
     )
-
-
-def _result_bytes(plan: Plan) -> int:
-    layout = plan.info.pixel_format
-    shapes = layout.plane_shapes(*plan.target.size)
-    return sum(rows * columns for rows, columns in shapes) * layout.dtype.itemsize
 
 
 def _keep_part(sink: Sink, error: DecodeError) -> DecodeError:

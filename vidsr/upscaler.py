@@ -79,9 +79,7 @@ class Upscaler:
         self.size_out = target or own
         self.notes: list[str] = []
         self._layout: PixelFormat = frame_format.pixel_format
-        self.output_bytes = self._layout.dtype.itemsize * sum(
-            rows * columns for rows, columns in self._layout.plane_shapes(*self.size_out)
-        )
+        self.output_bytes = self._layout.frame_bytes(*self.size_out)
         self._size = self._padded = (width, height)
         if spec.input == "low" and self.size_out == own:
             # At other scales a padded frame would have other filter phases: the graph itself pads there.

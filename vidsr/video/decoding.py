@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
@@ -82,8 +83,7 @@ def decode(
     if strict:
         context.options = {**context.options, **_STRICT.get(codec, {})}
     decoder = decoder_of(stream)
-    outlet = _Outlet(clock, codec, container.format.name)
-    outlet.crop, outlet.time_base = crop, stream.time_base
+    outlet = _Outlet(clock, codec, container.format.name, crop, stream.time_base)
     end = None
     for packet, last in _with_last(_packets(container, stream)):
         if isinstance(packet, Loss):
@@ -110,8 +110,15 @@ def decode(
 class _Outlet:
     """The decoder's far end: frames get their times, and packets that gave none are found out."""
 
-    def __init__(self, clock: Clock, codec: str, container: str) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Clock,
+        codec: str,
+        container: str,
+        crop: tuple[int, int, int, int] | None,
+        time_base: Fraction,
+    ) -> None:
+        self._clock, self._crop, self._time_base = clock, crop, time_base
         self._one_each = codec in _ONE_EACH and container not in UNORDERED
         self._ragged = container in RAGGED
         self._mpeg = codec in ("mpeg1video", "mpeg2video")
@@ -119,8 +126,6 @@ class _Outlet:
         self._begun = False
         self._first: int | None = None
         self._early: set[int] = set()
-        self.crop: tuple[int, int, int, int] | None = None
-        self.time_base: Any = None
 
     def sent(self, packet: Any) -> bool:
         """Note a packet that goes in; return whether it lies before the first key frame, in file or time."""
@@ -158,7 +163,7 @@ class _Outlet:
                 yield from self.missing(pts, tail=tail)
             self._begun = self._begun or not frame.is_corrupt
             damaged = bool(frame.is_corrupt)
-            shown = frame if self.crop is None else cropped(frame, self.crop, self.time_base)
+            shown = frame if self._crop is None else cropped(frame, self._crop, self._time_base)
             yield Picture(shown, pts, shift, damaged, tail)
 
 

@@ -119,7 +119,9 @@ def _carrier(path: Source, stream: Any, frame: av.VideoFrame, network: bool) -> 
     if alpha_decoder(stream) is None:
         return frame
     with open_source(path, network=network) as again, suppress(av.FFmpegError, OSError):
-        return next(again.decode(video_stream(again, path, stream.index)), frame)
+        own = video_stream(again, path, stream.index)
+        own.codec_context.thread_count = 1  # no decoder's thread may speak while `listening`
+        return next(again.decode(own), frame)
     return frame
 
 

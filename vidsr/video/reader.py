@@ -108,9 +108,7 @@ class Reader:
     @property
     def frame_bytes(self) -> int:
         """Bytes of one frame's planes."""
-        layout = self._info.pixel_format
-        shapes = layout.plane_shapes(self._info.width, self._info.height)
-        return sum(rows * columns for rows, columns in shapes) * layout.dtype.itemsize
+        return self._info.pixel_format.frame_bytes(self._info.width, self._info.height)
 
     def __iter__(self) -> Iterator[Frame]:
         """Return the one iterator over the frames."""
