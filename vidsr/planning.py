@@ -21,7 +21,7 @@ from vidsr.video.carrying import CarryPlan, choose_suffix, plan_streams
 from vidsr.video.coding import Coding, choose_coding
 from vidsr.video.compression import measure_compression
 from vidsr.video.contract import read_as, unmarked, written_as
-from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
+from vidsr.video.deinterlace import SINGLE_FIELDS, WOVEN, Deinterlacing, in_fields, single_fields
 from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
 from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.output import check_kind, check_writable
@@ -252,7 +252,9 @@ def _warnings(
             f"{settings.codec} in {carry.container.form} cannot be marked with its pixels' shape,"
             f" {shape.numerator}:{shape.denominator}, and will look distorted; .mp4 can"
         )
-    if info.interlaced and job.deinterlace == "off":
+    if single_fields(info):
+        found.append(SINGLE_FIELDS)
+    elif info.interlaced and job.deinterlace == "off":
         found.append(WOVEN)
     if settings is not None and info.pixel_format.alpha and not settings.planes.alpha:
         keepers = (

@@ -213,6 +213,8 @@ def _frames(seen: Inspection) -> str:
 def _fields(seen: Inspection) -> str:
     if not seen.interlaced:
         return f"progressive, by the flags of the first {seen.first_frames} frames"
+    if seen.single_fields:
+        return f"interlaced, one field a picture: {seen.interlaced} of the first {seen.first_frames} frames"
     return f"interlaced: {seen.interlaced} of the first {seen.first_frames} frames are flagged so"
 
 

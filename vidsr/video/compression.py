@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp, log2
-from typing import Any, cast
+from typing import Any
 
 import av
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from vidsr.sources import Source
 from vidsr.video.opening import open_source
 from vidsr.video.probe import video_stream
+from vidsr.video.sidedata import one_of
 
 __all__ = ["Compression", "measure_compression"]
 
@@ -180,13 +181,9 @@ def _looked_at(container: Any, stream: Any) -> Iterator[tuple[int, av.VideoFrame
 
 def _quantiser(frame: av.VideoFrame) -> float | None:
     """Return a frame's mean quantiser on H.264's scale, where its decoder tells."""
-    try:
-        data = frame.side_data.get("VIDEO_ENC_PARAMS")
-    except ValueError:  # PyAV 18.1 gives up on side data newer than it
+    raw = one_of(frame, "VIDEO_ENC_PARAMS")
+    if raw is None:
         return None
-    if data is None:
-        return None
-    raw = bytes(cast("Any", data))
     header = np.frombuffer(raw, _HEADER, 1)[0]
     count, kind, base = int(header["blocks"]), int(header["kind"]), float(header["qp"])
     deltas, areas = np.zeros(1), np.ones(1)
@@ -225,11 +222,6 @@ def _vp9_step(index: float) -> float:
 
 def _note(frame: av.VideoFrame) -> float | None:
     """Return the constant-quality value that x264 or x265 wrote into the stream about itself."""
-    try:
-        data = frame.side_data.get("SEI_UNREGISTERED")
-    except ValueError:
-        return None
-    if data is None:
-        return None
-    match = re.search(rb"[ /](?:crf|qp)=(\d+(?:\.\d+)?)", bytes(cast("Any", data)))
+    data = one_of(frame, "SEI_UNREGISTERED")
+    match = None if data is None else re.search(rb"[ /](?:crf|qp)=(\d+(?:\.\d+)?)", data)
     return float(match[1]) if match else None

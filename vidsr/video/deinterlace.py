@@ -14,9 +14,21 @@ import av.filter
 from vidsr.frame import PixelFormat, VideoInfo
 from vidsr.video.convert import to_planar
 
-__all__ = ["WOVEN", "Decoded", "Deinterlacer", "Deinterlacing", "filter_problem", "in_fields"]
+__all__ = [
+    "SINGLE_FIELDS",
+    "WOVEN",
+    "Decoded",
+    "Deinterlacer",
+    "Deinterlacing",
+    "filter_problem",
+    "in_fields",
+    "single_fields",
+    "woven",
+]
 
 WOVEN = "the source is interlaced: its fields are upscaled as they are woven"
+SINGLE_FIELDS = "each picture of the source is one field: they are upscaled one by one, as they come"
+"""Of HEVC, which has no other way of coding interlaced video."""
 _PULLDOWN = "the source looks like film that was telecined (3:2 pulldown); this is not undone"
 _PULLDOWN_TURNS = 5  # so often in a row two and three fields must alternate
 
@@ -63,6 +75,20 @@ def in_fields(info: VideoInfo) -> VideoInfo:
         frame_rate=None if info.frame_rate is None else info.frame_rate * 2,
         estimated_frames=None if info.estimated_frames is None else info.estimated_frames * 2,
     )
+
+
+def woven(codec: str, frame: av.VideoFrame) -> bool:
+    """Tell whether a frame holds two fields, by its flags."""
+    return bool(frame.interlaced_frame) and codec != "hevc"
+
+
+def single_fields(info: VideoInfo) -> bool:
+    """Tell whether a source's pictures are fields of their own, half as high as what was filmed.
+
+    FFmpeg flags pictures of HEVC as interlaced only where they are (pic_struct 1, 2 and 9 to 12; ITU-T H.265,
+    table D.2).
+    """
+    return info.interlaced and info.codec == "hevc"
 
 
 class Deinterlacer:

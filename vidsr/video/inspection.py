@@ -16,6 +16,7 @@ from vidsr.errors import VidsrError
 from vidsr.frame import VideoInfo
 from vidsr.sources import Source
 from vidsr.video.compression import Compression, measure_compression
+from vidsr.video.deinterlace import single_fields
 from vidsr.video.opening import open_info
 from vidsr.video.others import codec_name, disposition_names, is_cover
 from vidsr.video.probe import probe, video_stream
@@ -108,6 +109,11 @@ class Inspection:
     """None: frames take too long to decode for a look at some."""
     chapters: tuple[Chapter, ...]
     metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def single_fields(self) -> bool:
+        """Whether each picture is one field."""
+        return single_fields(self.info)
 
 
 def inspect_source(path: Source, *, network: bool = False) -> Inspection:

@@ -11,7 +11,7 @@ from vidsr.frame import VideoInfo
 from vidsr.job import OnError
 from vidsr.video.clock import RAGGED
 from vidsr.video.decoding import Loss, Picture
-from vidsr.video.deinterlace import Decoded
+from vidsr.video.deinterlace import Decoded, woven
 
 __all__ = ["LookCloserError", "Repairs"]
 
@@ -175,7 +175,7 @@ class Repairs:
 
     def _timed(self, picture: Picture, sought: bool) -> Decoded:
         frame = picture.frame
-        flagged, length = bool(frame.interlaced_frame), (frame.duration or 0) * self._each
+        flagged, length = woven(self._info.codec, frame), (frame.duration or 0) * self._each
         return Decoded(frame, self._pts(picture, sought), length, flagged, shift=picture.shift * self._each)
 
     def _pts(self, picture: Picture, sought: bool) -> int:

@@ -13,7 +13,7 @@ import av.sidedata.sidedata
 from vidsr.hdr import ContentLight, HdrInfo, MasteringDisplay
 from vidsr.video.filters import through
 
-__all__ = ["display_matrix", "hdr_of", "losses", "side_data"]
+__all__ = ["display_matrix", "hdr_of", "losses", "one_of", "side_data"]
 
 _TYPES = av.sidedata.sidedata.Type
 _MOST_TYPES = 64  # FFmpeg 8.1 has 33
@@ -32,10 +32,30 @@ _DOLBY_LOST = "Dolby Vision metadata{layer} is lost (profile {profile}){look}"
 def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
     """Return a frame's side data by FFmpeg's names; types that PyAV has no name for are left out."""
     try:
-        entries: Any = frame.side_data.keys()  # which are the entries themselves
+        entries = _entries(frame)
     except ValueError:  # PyAV 18.1 gives up on all where one is of a type newer than it
-        entries = _with_known_types(frame).side_data.keys()
+        entries = _entries(_with_known_types(frame))
     return {entry.type.name: bytes(entry) for entry in entries}
+
+
+def _entries(frame: av.VideoFrame) -> Any:
+    return _container(frame).keys()  # which are the entries themselves
+
+
+def _container(frame: av.VideoFrame) -> Any:
+    # frame.side_data would refer to the frame, and the frame to it: both would stay, with the frame's planes,
+    # until Python looks for cycles.
+    made: Any = av.sidedata.sidedata.SideDataContainer  # whose stub leaves out its argument
+    return made(frame)
+
+
+def one_of(frame: av.VideoFrame, name: str) -> bytes | None:
+    """Return a frame's side data of one type; None: it has none, or newer ones that PyAV has no name for."""
+    try:
+        data = _container(frame).get(name)
+    except ValueError:  # see `side_data`
+        return None
+    return None if data is None else bytes(data)
 
 
 def _with_known_types(frame: av.VideoFrame) -> av.VideoFrame:
