@@ -136,8 +136,7 @@ class PixelFormat:
 
     def plane_shapes(self, width: int, height: int) -> tuple[tuple[int, int], ...]:
         """Return (rows, columns) of each plane of a width x height frame."""
-        full = (height, width)
-        small = (-(-height >> self.chroma_shift_y), -(-width >> self.chroma_shift_x))
+        full, small = (height, width), (-(-height >> self.chroma_shift_y), -(-width >> self.chroma_shift_x))
         shapes = [full] if self.family == "gray" else [full, small, small]
         return tuple(shapes + [full] * self.alpha)
 
@@ -155,8 +154,7 @@ class PixelFormat:
         Raises:
             ValueError: They are not those of this format at width x height.
         """
-        wanted = self.plane_shapes(width, height)
-        got = tuple(p.shape for p in planes)
+        wanted, got = self.plane_shapes(width, height), tuple(p.shape for p in planes)
         if got != wanted or any(p.dtype != self.dtype for p in planes):
             kinds = sorted({str(p.dtype) for p in planes})
             raise ValueError(f"{self.name} {width}x{height} has planes {wanted}, not {got} {kinds}")
@@ -272,6 +270,8 @@ class Frame:
     """Seconds a tick."""
     shift: int = 0
     """Ticks by which `pts` differs from the file's own time, where its clock jumps on the way."""
+    key: bool = False
+    """Whether it is a key frame of the source."""
     origin: Any = None
     """What the planes are views of, kept alive; side data that must survive is read from it."""
 
@@ -296,5 +296,5 @@ class Frame:
 
     def __repr__(self) -> str:
         """Name the size, format and time."""
-        seconds = float(self.pts * self.time_base)
-        return f"Frame({self.width}x{self.height} {self.pixel_format.name} pts={self.pts} {seconds:.3f}s)"
+        size, seconds = f"{self.width}x{self.height}", float(self.pts * self.time_base)
+        return f"Frame({size} {self.pixel_format.name} pts={self.pts} {seconds:.3f}s)"

@@ -10,24 +10,33 @@ from typing import IO, Any
 __all__ = ["lock_folder"]
 
 
-def lock_folder(folder: Path, *, wait: bool = False) -> IO[bytes]:
+def lock_folder(folder: Path, *, wait: bool = False, shared: bool = False, name: str = "lock") -> IO[bytes]:
     """Return an open file whose lock keeps others out of `folder` until it is closed.
 
     The lock goes with the process, however it ends. Unless told to `wait`, it does not.
+
+    Args:
+        folder: Where the lock's file is.
+        wait: Whether to wait until the others have gone.
+        shared: Keep out only those who want the folder for themselves. Windows has no such lock: there nobody
+            is kept out.
+        name: Of the file: others do not see each other.
 
     Raises:
         BlockingIOError: Another process has the lock.
         OSError: The folder cannot be written.
     """
-    file = (folder / "lock").open("ab")
+    file = (folder / name).open("ab")
     try:
         if os.name == "nt":
             msvcrt: Any = importlib.import_module("msvcrt")
-            msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+            if not shared:
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
         else:
             import fcntl
 
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file.fileno(), kind if wait else kind | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
         raise BlockingIOError(error.errno, "another process works in this folder") from error

@@ -7,9 +7,10 @@ The stages at work are in `vidsr.stages`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter
 
 from vidsr.errors import DecodeError, OptionsError
@@ -22,9 +23,10 @@ from vidsr.stages import LARGE_BYTES, flow
 from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.pictures import PictureSink
 from vidsr.video.reader import Reader, Span
-from vidsr.video.sinks import NullSink, Sink, VideoSink
+from vidsr.video.sinks import NullSink, Sink, Stretch
+from vidsr.video.video_sink import VideoSink
 
-__all__ = ["Progress", "open_upscaler", "run"]
+__all__ = ["Progress", "Work", "make_frames", "open_sink", "open_upscaler", "report_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +58,130 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     plan = make_plan(job)
     if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
         give_back_large_blocks()
+    work = Work()
     with ExitStack() as stack:
-        sink = stack.enter_context(_open_sink(job, plan))
+        sink = stack.enter_context(open_sink(job, plan))
         upscaler = stack.enter_context(open_upscaler(job, plan))
-        rest = _rest(job, sink)
-        reader = Reader(
-            plan.info,
-            rest,
-            after=sink.resume_after,
-            deinterlace=plan.deinterlace,
-            on_error=job.on_error,
-            sequential=sink.jumped,
-        )
-        total = plan.expected_frames
+        done, total = sink.frames_done, plan.expected_frames
 
-        def told(made: int, phase: str = "frames") -> None:
-            progress(Progress(sink.frames_done + made, sink.frames_done, total, phase))
+        def told(phase: str = "frames") -> None:
+            progress(Progress(done + work.frames, done, total, phase))
 
-        told(0)
+        told()
         working = perf_counter()
         try:
-            made, stages = flow(reader, upscaler, sink, told, watch=plan.watch)
+            for stretch in sink.left():
+                make_frames(job, plan, sink, upscaler, stretch, work, told)
         except DecodeError as error:
             raise _keep_part(sink, error) from error
         seconds = perf_counter() - working
-        told(made, "joining")
+        told("joining")
         joining = perf_counter()
         output = sink.finish(plan.watch.check)
-        stages.append(StageTimes("finish", perf_counter() - joining, 0.0, 0.0))
-        warnings = [*plan.warnings, *upscaler.notes, *reader.warnings]
+        finishing = StageTimes("finish", perf_counter() - joining, 0.0, 0.0)
+    return report_of(
+        plan,
+        work,
+        output=output,
+        tiles=upscaler.cut,
+        notes=upscaler.notes,
+        finishing=finishing,
+        frames=done + work.frames,
+        seconds=perf_counter() - started,
+        fps=work.frames / seconds if work.frames and seconds else 0.0,
+    )
+
+
+@dataclass(slots=True)
+class Work:
+    """What was done so far."""
+
+    frames: int = 0
+    stages: list[StageTimes] = field(default_factory=list)
+    """Decode, inference and encode."""
+    warnings: list[str] = field(default_factory=list)
+    """Of the reader."""
+    deinterlaced: str = ""
+
+
+def make_frames(
+    job: Job,
+    plan: Plan,
+    sink: Sink,
+    upscaler: Upscaler,
+    stretch: Stretch,
+    work: Work,
+    told: Callable[[], None],
+    *,
+    until: Callable[[int], bool] | None = None,
+) -> None:
+    """Make a stretch of a job's frames.
+
+    Args:
+        job: What to do.
+        plan: Its plan.
+        sink: Where the frames go.
+        upscaler: Of the plan.
+        stretch: Which frames.
+        work: What is done is added to it.
+        told: Called after each frame.
+        until: Asked with each frame's pts as it is read; true ends the stretch there. Given instead of the
+            stretch's own end, the caller calls ``sink.end``.
+
+    Raises:
+        VidsrError: What went wrong; whole segments stay.
+    """
+    reader = Reader(
+        plan.info,
+        _rest(job, sink),
+        after=stretch.after,
+        until=until or stretch.over,
+        deinterlace=plan.deinterlace,
+        on_error=job.on_error,
+        sequential=sink.jumped,
+    )
+    before = work.frames
+
+    def done(made: int) -> None:
+        work.frames = before + made
+        told()
+
+    sink.begin(stretch)
+    try:
+        _, stages = flow(reader, upscaler, sink, done, watch=plan.watch)
+        work.stages = [a + b for a, b in zip(work.stages, stages, strict=True)] if work.stages else stages
+        if until is None:
+            sink.end(None if stretch.until is None else sink.number_of(stretch.until))
+    finally:
+        work.warnings += reader.warnings
+        work.deinterlaced = reader.deinterlaced
+
+
+def report_of(
+    plan: Plan,
+    work: Work,
+    *,
+    output: Path | None,
+    tiles: str,
+    notes: Sequence[str],
+    finishing: StageTimes,
+    frames: int,
+    seconds: float,
+    fps: float,
+) -> JobReport:
+    """Return the report of a finished job.
+
+    Args:
+        plan: What was decided.
+        work: What this run did.
+        output: The result; None: nothing was written.
+        tiles: How frames were cut.
+        notes: The upscaler's warnings.
+        finishing: The last stage.
+        frames: In the result.
+        seconds: All of it.
+        fps: Frames a second of this run.
+    """
     return JobReport(
         source=str(plan.info.path),
         output=None if output is None else str(output),
@@ -92,7 +189,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         model_reason=plan.choice.reason,
         target=plan.target.label,
         way=plan.choice.way,
-        tiles=upscaler.cut,
+        tiles=tiles,
         backend=plan.backend.name,
         backend_reason=plan.backend_reason,
         runtime=dict(plan.runtime),
@@ -103,14 +200,14 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         pixel_format=plan.info.source_format,
         color=plan.color_sentence,
         written=plan.written,
-        deinterlace=reader.deinterlaced,
-        frames=sink.frames_done + made,
-        frames_resumed=sink.frames_done,
-        seconds=perf_counter() - started,
-        fps=made / seconds if made and seconds else 0.0,
-        stages=tuple(stages),
-        limited_by=limiting_stage(stages[:3]),
-        warnings=tuple(dict.fromkeys(warnings)),
+        deinterlace=work.deinterlaced,
+        frames=frames,
+        frames_resumed=frames - work.frames,
+        seconds=seconds,
+        fps=fps,
+        stages=(*work.stages, finishing),
+        limited_by=limiting_stage(work.stages),
+        warnings=tuple(dict.fromkeys([*plan.warnings, *notes, *work.warnings])),
     )
 
 
@@ -128,7 +225,12 @@ def _keep_part(sink: Sink, error: DecodeError) -> DecodeError:
     )
 
 
-def _open_sink(job: Job, plan: Plan) -> Sink:
+def open_sink(job: Job, plan: Plan) -> Sink:
+    """Open where a job's frames go, and take up what an earlier run left there.
+
+    Raises:
+        OptionsError, OutputError: As `vidsr.video.work.WorkFolder`.
+    """
     info, size = plan.info, plan.target.size
     if plan.output is None or plan.settings is None:
         return NullSink(info.pixel_format, size)

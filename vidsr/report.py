@@ -22,6 +22,16 @@ class StageTimes:
     wall: float = 0.0
     """How long all stages ran."""
 
+    def __add__(self, other: StageTimes) -> StageTimes:
+        """Return the times of the same stage in two stretches, one after the other."""
+        return StageTimes(
+            self.name,
+            self.worked + other.worked,
+            self.waited_for_input + other.waited_for_input,
+            self.waited_for_room + other.waited_for_room,
+            self.wall + other.wall,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:

@@ -99,7 +99,8 @@ def _upscaled(
         try:
             for frame in frames:
                 out = sink.allocate()
-                out.pts, out.duration, out.shift = frame.pts, frame.duration, frame.shift
+                out.pts, out.duration = frame.pts, frame.duration
+                out.shift, out.key = frame.shift, frame.key
                 pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
                 del frame, out
                 if len(pending) >= upscaler.in_flight:

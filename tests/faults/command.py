@@ -21,7 +21,7 @@ from pathlib import Path
 from vidsr.cli import main
 hold = os.environ.get("VIDSR_TEST_HOLD")
 if hold:
-    import vidsr.video.sinks as sinks
+    import vidsr.video.video_sink as sinks
     from vidsr.video.pictures import PictureSink
     count = 0
     def held(write):

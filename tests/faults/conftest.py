@@ -16,7 +16,7 @@ from synth import make_clip
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """The clip, and the bytes of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
-    make_clip(folder / "in.mp4", times=Whole.FRAMES, sound=True)
+    make_clip(folder / "in.mp4", times=Whole.FRAMES, sound=True, options={"g": "10"})
     done = Command(folder).run()
     assert done.code == 0, done.lines
     return Whole(folder / "in.mp4", (folder / "out.mp4").read_bytes())

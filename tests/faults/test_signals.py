@@ -32,7 +32,7 @@ def children_of(number: int) -> list[str]:
 # Without it most of a short run is starting Python.
 _SLOWER = """
 import time
-import vidsr.video.sinks as sinks
+import vidsr.video.video_sink as sinks
 write = sinks.VideoSink.write
 def slow(self, out):
     time.sleep(0.02)
@@ -184,7 +184,7 @@ def test_nobody_reads_the_report(command: Command, whole: Whole) -> None:
 # As some encoders do, past Python, on whatever has the number.
 _CHATTER = """
 import contextlib, os
-import vidsr.video.sinks as sinks
+import vidsr.video.video_sink as sinks
 write = sinks.VideoSink.write
 def chatting(self, out):
     for number in (0, 1, 2):

@@ -53,7 +53,7 @@ def test_a_source_that_changes(command: Command, whole: Whole, change: object, w
 # Every frame is read and encoded; sound is still to be copied from the source.
 _AFTER_JOINING = """
 from pathlib import Path
-import vidsr.video.sinks as sinks
+import vidsr.video.video_sink as sinks
 verify = sinks.verify_video
 def change(*arguments, **more):
     verify(*arguments, **more)

@@ -48,7 +48,7 @@ STAGES = [
     ("vidsr.video.writer._repeat_border", "encode"),
     ("vidsr.video.reader.to_planar", "decode"),
     ("vidsr.backends.nearest._NearestSession.submit", "inference"),
-    ("vidsr.video.sinks.VideoSink.allocate", "inference"),
+    ("vidsr.video.video_sink.VideoSink.allocate", "inference"),
 ]
 
 

@@ -23,7 +23,7 @@ FRAMES = 120
 _MAIN = """
 import os, sys, time
 from pathlib import Path
-import vidsr.video.sinks as sinks
+import vidsr.video.video_sink as sinks
 hold, go = os.environ.get("VIDSR_TEST_HOLD"), Path("go")
 count, write = 0, sinks.VideoSink.write
 def slow(self, out):
@@ -107,7 +107,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", times=FRAMES, sound=True)
+    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", times=FRAMES, sound=True, options={"g": "10"})
 
 
 @pytest.fixture(scope="module")

@@ -207,7 +207,7 @@ def test_nothing_is_padded_whatever_the_encoder_takes(tmp_path: Path) -> None:
 def test_a_job_of_another_size_does_not_go_on_with_what_is_there(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vidsr.video.sinks import VideoSink
+    from vidsr.video.video_sink import VideoSink
 
     source = make_clip(tmp_path / "in.mp4", times=9)
     arguments = [source, "-o", tmp_path / "out.mp4", "--backend", "nearest", "--segment-frames", 3]

@@ -64,6 +64,8 @@ class Decoded:
     """Whether it was made of fields here."""
     shift: int = 0
     """See `Frame.shift`."""
+    key: bool = False
+    """Whether reading can begin here."""
 
 
 def in_fields(info: VideoInfo) -> VideoInfo:
@@ -245,7 +247,7 @@ def _in_time(
     first, second = fields
     half = max(1, length // 2)
     first.duration = half
-    second.pts, second.duration = current.pts + half, max(0, length - half)
+    second.pts, second.duration, second.key = current.pts + half, max(0, length - half), False
     return fields
 
 

@@ -21,28 +21,14 @@ from vidsr.sources import ffmpeg_name
 from vidsr.video.carrying import CarryPlan
 from vidsr.video.hdr import template_of
 from vidsr.video.opening import open_info
+from vidsr.video.parts import Part
 from vidsr.video.tags import container_tags, shifted_chapters
 from vidsr.video.timecode import Timecode
 from vidsr.video.tracks import Timed, Tracks, copy_stream_tags
 
-__all__ = ["Part", "Timeline", "join"]
+__all__ = ["Timeline", "join"]
 
 _MAX_TIMESCALE = 1 << 24  # ticks a second; a single frame may last 2^32 of them, which is 256 s
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A finished segment as the muxer needs it."""
-
-    path: Path
-    start: int
-    """Pts of its first frame in the source, in ticks of the writer's time base."""
-    pts: tuple[int, ...]
-    """Times of its frames in presentation order, relative to `start`."""
-    reorder: int
-    """See `SegmentWriter.reorder`."""
-    shifts: tuple[int, ...] = (0,)
-    """What its frames' times were moved by where the source's clock jumps, in order; ticks."""
 
 
 @dataclass(frozen=True, slots=True)

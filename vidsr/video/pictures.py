@@ -14,8 +14,8 @@ from vidsr.frame import VideoInfo
 from vidsr.sources import ffmpeg_name, is_pattern
 from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
-from vidsr.video.muxer import Part
-from vidsr.video.sinks import Sink, partial_name
+from vidsr.video.parts import Part
+from vidsr.video.sinks import Sink, Stretch, partial_name
 from vidsr.video.work import WorkFolder, give_name
 from vidsr.video.writer import OutputFrame
 
@@ -44,12 +44,15 @@ class PictureSink(Sink):
         self._size, self._full = size, full
         self._folder = WorkFolder(output, plan, discard=discard)
         self.frames_done = self._folder.frames
-        last = self._folder.parts[-1] if self._folder.parts else None
-        self.resume_after = None if last is None else last.start
 
     def __exit__(self, *error: object) -> None:
         """Let go of the folder; whole pictures stay for the next try."""
         self._folder.release()
+
+    def left(self) -> tuple[Stretch, ...]:
+        """Return what is still to be made: all that follows."""
+        last = self._folder.parts[-1] if self._folder.numbered else None
+        return (Stretch(after=None if last is None else last.start),)
 
     def allocate(self) -> OutputFrame:
         """Return a frame to fill."""
@@ -62,7 +65,7 @@ class PictureSink(Sink):
             OptionsError: A second frame came, and the output names one picture.
             EncodeError: The encoder or the disk refused.
         """
-        if self._folder.parts and not is_pattern(self._output):
+        if self._folder.numbered and not is_pattern(self._output):
             self._folder.remove()  # what the hint advises is another job
             raise more_than_one(self._output)
         path = self._folder.segment_path(self._output.suffix)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -54,6 +54,7 @@ class Reader:
         span: Span | None = None,
         *,
         after: int | None = None,
+        until: Callable[[int], bool] = lambda _: False,
         deinterlace: Deinterlacing | None = None,
         on_error: OnError = "stop",
         sequential: bool = False,
@@ -65,6 +66,7 @@ class Reader:
             span: Which frames; all by default.
             after: Skip the frames up to and including the one with this pts; `Span.frames` still
                 counts from the span's first frame, so give what is left of it.
+            until: Asked with each frame's pts, in order; true ends the reading before that frame.
             deinterlace: What becomes of interlaced frames; None: nothing.
             on_error: What becomes of damage; see `Job.on_error`.
             sequential: Read from the file's beginning even where only a later part is wanted, because its
@@ -79,7 +81,7 @@ class Reader:
         self._rate = None if info.frame_rate is None else info.frame_rate / self._each
         self._deinterlacer = Deinterlacer(deinterlace, info.pixel_format, self._rate, self._warn)
         self._span = span or Span()
-        self._after = after
+        self._after, self._until = after, until
         self._sequential = sequential or info.container in UNORDERED
         self._careful = False
         self._strict = on_error != "conceal"
@@ -137,6 +139,8 @@ class Reader:
             if decoded.pts < begin:
                 continue
             if (stop is not None and decoded.pts >= stop) or count == span.frames:
+                return
+            if self._until(decoded.pts):
                 return
             count += 1
             self._deinterlacer.count(decoded)
@@ -229,6 +233,7 @@ class Reader:
             duration=decoded.duration,
             time_base=info.time_base,
             shift=decoded.shift,
+            key=decoded.key,
             origin=planar,
         )
 

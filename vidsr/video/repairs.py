@@ -171,12 +171,19 @@ class Repairs:
                 self._gaps.append(pts)
                 continue
             self.last = pts
-            yield replace(self._frame, pts=pts)
+            yield replace(self._frame, pts=pts, key=False)
 
     def _timed(self, picture: Picture, sought: bool) -> Decoded:
         frame = picture.frame
         flagged, length = woven(self._info.codec, frame), (frame.duration or 0) * self._each
-        return Decoded(frame, self._pts(picture, sought), length, flagged, shift=picture.shift * self._each)
+        return Decoded(
+            frame,
+            self._pts(picture, sought),
+            length,
+            flagged,
+            shift=picture.shift * self._each,
+            key=bool(frame.key_frame),
+        )
 
     def _pts(self, picture: Picture, sought: bool) -> int:
         """Return a picture's time in ticks of the reader, later than `last`."""

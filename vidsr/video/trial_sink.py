@@ -44,7 +44,7 @@ class TrialSink(Sink):
             pictures: Whether still pictures are written instead of video.
         """
         self.sizes: list[int] = []
-        self.frames_done, self.resume_after = 0, None
+        self.frames_done = 0
         self._info, self._output, self._settings = info, output, settings
         self._size, self._pictures = size, pictures
         self._unit = int(info.time_base / settings.time_base)

@@ -6,9 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,8 +17,8 @@ from vidsr.errors import OptionsError, OutputError, SourceError
 from vidsr.frame import VideoInfo
 from vidsr.locks import lock_folder
 from vidsr.sources import without_password
-from vidsr.video.muxer import Part
 from vidsr.video.opening import open_info
+from vidsr.video.parts import Part, read_cuts, read_part, read_parts, write_atomically, write_cuts, write_part
 
 __all__ = [
     "Unfinished",
@@ -94,8 +95,8 @@ def find_unfinished(output: Path, plan: Mapping[str, Any], *, discard: bool) -> 
         return None
     if discard:
         return Unfinished(path, 0)
-    parts = _left_over(path, json.loads(json.dumps(plan)))
-    return Unfinished(path, sum(len(part.pts) for part in parts))
+    parts, _ = _left_over(path, json.loads(json.dumps(plan)))
+    return Unfinished(path, sum(len(part.pts) for part in parts.values()))
 
 
 class WorkFolder:
@@ -103,23 +104,35 @@ class WorkFolder:
 
     Attributes:
         path: The folder.
-        parts: Finished segments in order.
+        numbered: Finished segments by number.
+        cuts: Where segments begin, in ticks of the source; (): each is cut as it is made, in order.
     """
 
-    def __init__(self, output: Path, plan: Mapping[str, Any], *, discard: bool) -> None:
+    def __init__(
+        self, output: Path, plan: Mapping[str, Any], *, discard: bool = False, shared: bool = False
+    ) -> None:
         """Make the folder, or take up what an interrupted run of the same plan left in it.
+
+        Args:
+            output: The result's final name.
+            plan: Everything that decides its bytes.
+            discard: Forget what is there.
+            shared: Work beside others who do the same, each on segments of their own. The folder must be
+                there.
 
         Raises:
             OptionsError: It holds unfinished work of another plan, or another process works in it.
             OutputError: It cannot be made or read.
         """
         self.path = _folder_of(output)
-        self.parts: list[Part] = []
+        self.numbered: dict[int, Part] = {}
+        self.cuts: tuple[int, ...] = ()
+        self._shared = shared
         try:
             self.path.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=output.parent) from error
-        self._lock: IO[bytes] | None = _lock(self.path, output)
+        self._lock: IO[bytes] | None = _lock(self.path, output, shared=shared)
         try:
             self._take_up(json.loads(json.dumps(plan)), discard=discard)
         except BaseException:
@@ -128,9 +141,19 @@ class WorkFolder:
             raise
 
     @property
+    def parts(self) -> list[Part]:
+        """Finished segments in order; without those in which nothing is shown."""
+        return [self.numbered[number] for number in sorted(self.numbered) if self.numbered[number].pts]
+
+    @property
     def frames(self) -> int:
         """Frames in the finished segments."""
-        return sum(len(part.pts) for part in self.parts)
+        return sum(len(part.pts) for part in self.numbered.values())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the files in it."""
+        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
 
     @property
     def naming(self) -> bool:
@@ -139,28 +162,56 @@ class WorkFolder:
 
     def begin_naming(self) -> None:
         """Note that all parts are whole and checked, and get their final names from now on."""
-        _write_atomically(self.path / _NAMING, "")
+        write_atomically(self.path / _NAMING, "")
 
-    def segment_path(self, suffix: str) -> Path:
-        """Return where the next segment is written."""
-        return self.path / f"{len(self.parts):06d}{suffix}"
+    def set_cuts(self, cuts: tuple[int, ...]) -> None:
+        """Decide where segments begin, before the first is made.
 
-    def record(self, part: Part) -> None:
-        """Note that a segment is whole; from now on a new run does not make it again."""
-        entry = {
-            "file": part.path.name,
-            "bytes": part.path.stat().st_size,
-            "start": part.start,
-            "pts": part.pts,
-            "reorder": part.reorder,
-            "shifts": part.shifts,
-        }
-        _write_atomically(part.path.with_suffix(".json"), json.dumps(entry))
-        self.parts.append(part)
+        Raises:
+            OutputError: It cannot be noted.
+        """
+        write_cuts(self.path, cuts)
+        self.cuts = cuts
+
+    def segment_path(self, suffix: str, number: int | None = None) -> Path:
+        """Return where a segment is written; the next one unless its number is given."""
+        number = len(self.numbered) if number is None else number
+        mine = f"~{socket.gethostname()}-{os.getpid()}" if self._shared else ""
+        return self.path / f"{number:06d}{mine}{suffix}"
+
+    def record(self, part: Part, number: int | None = None) -> None:
+        """Note that a segment is whole; from now on a new run does not make it again.
+
+        Raises:
+            OutputError: It cannot be noted.
+        """
+        number = len(self.numbered) if number is None else number
+        if self._shared:
+            with lock_folder(self.path, wait=True, name="record.lock"):
+                part = self._first_of(part, number)
+        else:
+            write_part(self.path, number, part)
+        self.numbered[number] = part
+
+    def _first_of(self, part: Part, number: int) -> Part:
+        """Return a segment as all workers know it: this one, unless another has made it meanwhile."""
+        there = read_part(self.path, number)
+        if there is not None:
+            part.path.unlink(missing_ok=True)
+            return there
+        name = self.path / f"{number:06d}{part.path.suffix}"
+        try:
+            if part.pts:
+                part.path.replace(name)
+        except OSError as error:
+            raise OutputError(f"cannot write here ({error.strerror})", path=name) from error
+        part = replace(part, path=name)
+        write_part(self.path, number, part)
+        return part
 
     def release(self) -> None:
         """Let go of the folder; it stays if it holds finished work, and goes if it does not."""
-        self._let_go(keep=bool(self.parts))
+        self._let_go(keep=bool(self.numbered or self.cuts) or self._shared)
 
     def _let_go(self, *, keep: bool) -> None:
         if self._lock is not None:
@@ -172,20 +223,29 @@ class WorkFolder:
     def remove(self) -> None:
         """Delete the folder: the result has its final name."""
         shutil.rmtree(self.path, ignore_errors=True)
-        self.parts = []
+        self.numbered, self.cuts = {}, ()
         self.release()
 
     def _take_up(self, plan: dict[str, Any], *, discard: bool) -> None:
         file = self.path / "plan.json"
+        if self._shared and not file.exists():
+            raise OutputError("the work folder is gone", path=self.path, hint="run the same command again")
         if file.exists() and not discard:
-            self.parts = _left_over(self.path, plan)
-        kept = {"plan.json", "lock", *([_NAMING] if self.parts else [])}
-        kept |= {name for part in self.parts for name in (part.path.name, part.path.stem + ".json")}
+            self.numbered, self.cuts = _left_over(self.path, plan)
+        if self._shared:
+            return
+        kept = {
+            "plan.json",
+            "lock",
+            *([_NAMING] if self.numbered else []),
+            *(["cuts.json"] if self.cuts else []),
+        }
+        kept |= {n for k, part in self.numbered.items() for n in (part.path.name, f"{k:06d}.json")}
         for stray in self.path.iterdir():
             if stray.name not in kept:
                 with suppress(OSError):
                     stray.unlink()
-        _write_atomically(file, json.dumps(plan, indent=1, sort_keys=True))
+        write_atomically(file, json.dumps(plan, indent=1, sort_keys=True))
 
 
 def _folder_of(output: Path) -> Path:
@@ -215,9 +275,9 @@ def give_name(path: Path, target: Path) -> None:
         raise OutputError(f"cannot give it its name ({error.strerror})", path=target) from error
 
 
-def _lock(folder: Path, output: Path) -> IO[bytes]:
+def _lock(folder: Path, output: Path, *, shared: bool = False) -> IO[bytes]:
     try:
-        return lock_folder(folder)
+        return lock_folder(folder, shared=shared)
     except BlockingIOError as error:
         raise OptionsError(
             "another vidsr is working on this output", path=folder, hint="wait for it, or stop it"
@@ -226,8 +286,8 @@ def _lock(folder: Path, output: Path) -> IO[bytes]:
         raise OutputError(f"cannot write here ({error.strerror})", path=output.parent) from error
 
 
-def _left_over(folder: Path, plan: Mapping[str, Any]) -> list[Part]:
-    """Return the finished segments of an interrupted job, which must have had the same plan."""
+def _left_over(folder: Path, plan: Mapping[str, Any]) -> tuple[dict[int, Part], tuple[int, ...]]:
+    """Return the finished segments of an interrupted job, which must have had the same plan, and its cuts."""
     try:
         earlier = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
         differences = _differences(earlier, plan)
@@ -237,30 +297,19 @@ def _left_over(folder: Path, plan: Mapping[str, Any]) -> list[Part]:
                 path=folder,
                 hint="repeat that job's command to finish it, or add --discard to start anew",
             )
-        return _finished(folder)
+        parts = read_parts(folder, named=(folder / _NAMING).exists())
+        cuts = read_cuts(folder)
+        if cuts:
+            return parts, cuts
+        # Made in order, so that nothing behind a gap can be gone on from.
+        whole = next((number for number in range(len(parts)) if number not in parts), len(parts))
+        return {number: parts[number] for number in range(whole)}, ()
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(
             f"this unfinished work cannot be read ({error})",
             path=folder,
             hint="add --discard to start anew",
         ) from error
-
-
-def _finished(folder: Path) -> list[Part]:
-    """Return the segments that are whole, up to the first gap."""
-    parts: list[Part] = []
-    while (record := folder / f"{len(parts):06d}.json").exists():
-        entry = json.loads(record.read_text(encoding="utf-8"))
-        path = folder / entry["file"]
-        if path.exists():
-            if path.stat().st_size != entry["bytes"]:
-                break
-        elif not (folder / _NAMING).exists():
-            break
-        parts.append(
-            Part(path, entry["start"], tuple(entry["pts"]), entry["reorder"], tuple(entry["shifts"]))
-        )
-    return parts
 
 
 def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str:
@@ -273,21 +322,3 @@ def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str 
         elif old != new:
             texts.append(f"{where}{key} was {old}, is {new}")
     return "; ".join(text for text in texts if text)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write here ({error.strerror})",
-            path=path,
-            hint="free some space if the disk is full, and run the same command: it continues",
-        ) from error

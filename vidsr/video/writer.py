@@ -48,6 +48,8 @@ class OutputFrame:
     """Ticks; 0: not known."""
     shift: int = 0
     """See `Frame.shift`."""
+    key: bool = False
+    """See `Frame.key`."""
 
     @classmethod
     def allocate(cls, layout: PixelFormat, size: tuple[int, int], coded: tuple[int, int]) -> OutputFrame:
