@@ -225,8 +225,20 @@ def _keep_part(sink: Sink, error: DecodeError) -> DecodeError:
     )
 
 
-def open_sink(job: Job, plan: Plan) -> Sink:
+def open_sink(
+    job: Job,
+    plan: Plan,
+    *,
+    shared: bool = False,
+    recorded: Callable[[int, int], None] = lambda number, frames: None,
+) -> Sink:
     """Open where a job's frames go, and take up what an earlier run left there.
+
+    Args:
+        job: What to do.
+        plan: Its plan.
+        shared: For some segments of a video, beside others; see `VideoSink`.
+        recorded: As for `VideoSink`.
 
     Raises:
         OptionsError, OutputError: As `vidsr.video.work.WorkFolder`.
@@ -256,6 +268,8 @@ def open_sink(job: Job, plan: Plan) -> Sink:
         ends_early=job.end is not None or job.frames is not None,
         verify=job.verify,
         discard=job.discard,
+        shared=shared,
+        recorded=recorded,
     )
 
 

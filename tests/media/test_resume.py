@@ -107,7 +107,9 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip") / "in.mp4", times=FRAMES, sound=True, options={"g": "10"})
+    return make_clip(
+        tmp_path_factory.mktemp("clip") / "in.mp4", times=FRAMES, sound=True, options={"g": "10"}
+    )
 
 
 @pytest.fixture(scope="module")

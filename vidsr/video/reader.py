@@ -26,7 +26,7 @@ from vidsr.video.repairs import LookCloserError, Repairs
 from vidsr.video.sidedata import losses, side_data
 from vidsr.video.truncation import missing_bytes
 
-__all__ = ["Reader", "Span"]
+__all__ = ["Reader", "Span", "ticks_at"]
 
 _SEEK_MARGIN_S = 1  # MPEG-TS lands too late without it
 
@@ -131,8 +131,8 @@ class Reader:
     def _read(self) -> Iterator[Frame]:
         info, span = self._info, self._span
         first = info.start_pts
-        begin = first if span.start is None else first + _ticks(span.start, info.time_base)
-        stop = None if span.end is None else first + _ticks(span.end, info.time_base)
+        begin = first if span.start is None else first + ticks_at(span.start, info.time_base)
+        stop = None if span.end is None else first + ticks_at(span.end, info.time_base)
         begin = begin if self._after is None else max(begin, self._after + 1)
         count = 0
         for decoded in self._deinterlacer.frames(self._decode(begin)):
@@ -242,6 +242,6 @@ class Reader:
             self._warnings.append(text)
 
 
-def _ticks(seconds: float, time_base: Fraction) -> int:
+def ticks_at(seconds: float, time_base: Fraction) -> int:
     """Return the first tick at or after `seconds`."""
     return -int(-Fraction(seconds).limit_denominator(10**6) // time_base)

@@ -1,0 +1,126 @@
+"""A worker's calls to the plan, which only the driver has open: on a network's disk nobody else could.
+
+A call is a message with a method's name and arguments, the answer one with its result or its error.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any, Protocol, cast
+
+from vidsr.batch.rows import LeaseLostError, PlannedSegment, Task
+from vidsr.errors import OutputError, VidsrError
+
+__all__ = ["TaskStore", "remote_store", "serve"]
+
+
+class TaskStore(Protocol):
+    """What a worker needs of `vidsr.batch.store.Store`; see there."""
+
+    def beat(self, worker: str, host: str, pid: int) -> None: ...  # noqa: D102
+    def claim(  # noqa: D102
+        self, worker: str, *, host: str, seconds: float, room: int | None, max_tries: int
+    ) -> Task | None: ...
+    def claim_next(  # noqa: D102
+        self, job: int, number: int, worker: str, *, host: str, seconds: float
+    ) -> Task | None: ...
+    def renew(self, tasks: Collection[int], worker: str, seconds: float) -> frozenset[int]: ...  # noqa: D102
+    def progress(self, task: int, worker: str, frames: int) -> None: ...  # noqa: D102
+    def planned(  # noqa: D102
+        self,
+        task: int,
+        worker: str,
+        segments: Sequence[PlannedSegment],
+        *,
+        frames: int | None,
+        output: str,
+        memory: int,
+    ) -> None: ...
+    def finished(self, task: int, worker: str, frames: int) -> None: ...  # noqa: D102
+    def note(self, job: int, note: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def notes(self, job: int) -> Sequence[Mapping[str, Any]]: ...  # noqa: D102
+    def began(self, job: int) -> float: ...  # noqa: D102
+    def joined(self, task: int, worker: str, report: Mapping[str, Any]) -> None: ...  # noqa: D102
+    def failed(  # noqa: D102
+        self, task: int, worker: str, error: str, *, final: bool, max_tries: int, delay: float = 0.0
+    ) -> bool: ...
+    def released(self, task: int, worker: str) -> None: ...  # noqa: D102
+    def leave(self, worker: str) -> int: ...  # noqa: D102
+    def open_tasks(self) -> bool: ...  # noqa: D102
+
+
+_CALLS = frozenset(name for name in vars(TaskStore) if not name.startswith("_"))
+
+
+def serve(
+    store: TaskStore, connection: Connection, gone: Callable[[], None] = lambda: None
+) -> threading.Thread:
+    """Answer a worker's calls in a thread of its own, until the worker's end of the connection is closed.
+
+    Args:
+        store: The plan.
+        connection: The driver's end.
+        gone: Called when the worker has gone.
+    """
+
+    def answer() -> None:
+        while True:
+            try:
+                name, args, kwargs = connection.recv()
+            except (EOFError, OSError):
+                gone()
+                return
+            reply: tuple[str, Any]
+            try:
+                if name not in _CALLS:
+                    raise OutputError(f"a worker cannot call '{name}'")
+                reply = "done", getattr(store, name)(*args, **kwargs)
+            except LeaseLostError as error:
+                reply = "lost", str(error)
+            except VidsrError as error:
+                reply = "error", str(error)
+            except Exception as error:  # noqa: BLE001 - a fault here must not leave the worker waiting
+                reply = "error", f"unexpected {type(error).__name__} ({error})"
+            try:
+                connection.send(reply)
+            except OSError:
+                gone()
+                return
+
+    thread = threading.Thread(target=answer, name="vidsr-desk", daemon=True)
+    thread.start()
+    return thread
+
+
+def remote_store(connection: Connection) -> TaskStore:
+    """Return the plan as a worker sees it, given its end of a connection. Threads may share it.
+
+    Every method raises what `Store`'s does, as `LeaseLostError` or `OutputError`.
+    """
+    return cast("TaskStore", _Remote(connection))
+
+
+class _Remote:
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in _CALLS:
+            raise AttributeError(name)
+        return partial(self._call, name)
+
+    def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            with self._lock:
+                self._connection.send((name, args, kwargs))
+                kind, value = self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise OutputError("the driver of this batch has gone") from error
+        if kind == "lost":
+            raise LeaseLostError(value)
+        if kind == "error":
+            raise OutputError(value)
+        return value

@@ -1,0 +1,281 @@
+"""What a worker does with its tasks: look at a source, make segments, join them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter, sleep, time
+from typing import Any
+
+from vidsr.batch.memory import memory_of
+from vidsr.errors import OptionsError
+from vidsr.heap import give_back_large_blocks
+from vidsr.job import Job
+from vidsr.pipeline import Work, make_frames, open_sink, open_upscaler, report_of
+from vidsr.planning import Plan, make_plan
+from vidsr.report import JobReport, StageTimes
+from vidsr.stages import LARGE_BYTES
+from vidsr.upscaler import Upscaler
+from vidsr.video.cuts import find_cuts
+from vidsr.video.reader import ticks_at
+from vidsr.video.sinks import Sink, Stretch
+from vidsr.video.video_sink import VideoSink
+
+__all__ = ["Outlook", "SegmentRange", "Steps"]
+
+_KEPT_PLANS = 4  # of the jobs worked on last
+_KEPT_NETWORKS = 2  # each holds its weights, and planes for the frames in flight
+_BUSY_SECONDS = 30.0  # for which a work folder's last users may take to leave it
+_BUSY_STEP = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRange:
+    """A segment of a job that can be made by itself."""
+
+    number: int
+    begin: int | None
+    """Presentation time of its first frame, in ticks of the source; None: the job's beginning."""
+    end: int | None
+    """Presentation time of the first frame behind it; None: the job's end."""
+    done: bool = False
+    """Whether it has been made."""
+    frames: int = 0
+    """How many it has, where it has been made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a look at a source says of its job."""
+
+    segments: tuple[SegmentRange, ...]
+    """One that is open at both ends: the job can only be done in order, by one worker."""
+    in_order: str
+    """Why; "": segments can be made in any order."""
+    frames: int | None
+    """Expected; None: not known."""
+    output: Path
+    memory: int
+    """Bytes that a worker needs for it, about."""
+
+
+class Steps:
+    """Does tasks; keeps the networks and plans of the last jobs open for the next task.
+
+    Use it in a ``with``.
+    """
+
+    def __init__(self, *, threads: int) -> None:
+        """Take the number of CPU threads for the network; 0: all cores."""
+        self._threads = threads
+        self._plans: OrderedDict[str, tuple[Job, Plan]] = OrderedDict()
+        self._networks: OrderedDict[tuple[Any, ...], Upscaler] = OrderedDict()
+
+    def __enter__(self) -> Steps:
+        """Return self."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Free the networks."""
+        while self._networks:
+            self._networks.popitem()[1].close()
+
+    def look(self, job: Job) -> Outlook:
+        """Look at a job's source, make its work folder and decide where its segments begin.
+
+        Raises:
+            VidsrError: What refuses the job.
+        """
+        job = replace(job, threads=self._threads or job.threads)
+        plan = make_plan(job)
+        if plan.output is None:
+            raise OptionsError("a batch writes its results: null: is for vidsr upscale")
+        plan.output.parent.mkdir(parents=True, exist_ok=True)
+        memory = memory_of(plan)
+        with _opened(job, plan) as sink:
+            if not isinstance(sink, VideoSink):
+                return Outlook(
+                    _IN_ORDER, "pictures are made in order", plan.expected_frames, plan.output, memory
+                )
+            folder, why = sink.folder, "frames are counted"
+            if not folder.cuts and not folder.numbered and job.frames is None:
+                cuts, why = find_cuts(
+                    plan.info,
+                    job.segment_frames,
+                    each=2 if plan.deinterlace.mode == "field" else 1,
+                    **_span(job, plan),
+                )
+                if cuts:
+                    folder.set_cuts(cuts)
+            elif folder.numbered and not folder.cuts:
+                why = "it goes on from what vidsr upscale has begun"
+            if not folder.cuts:
+                return Outlook(_IN_ORDER, why, plan.expected_frames, plan.output, memory)
+            ends = [*folder.cuts[1:], None]
+            segments = tuple(
+                SegmentRange(
+                    number,
+                    begin if number else None,
+                    end,
+                    number in folder.numbered,
+                    len(folder.numbered[number].pts) if number in folder.numbered else 0,
+                )
+                for number, (begin, end) in enumerate(zip(folder.cuts, ends, strict=True))
+            )
+            return Outlook(segments, "", plan.expected_frames, plan.output, memory)
+
+    def make(
+        self,
+        key: str,
+        job: Job,
+        segment: SegmentRange,
+        *,
+        more: Callable[[int], SegmentRange | None],
+        recorded: Callable[[int, int], None],
+        told: Callable[[int], None],
+    ) -> Work:
+        """Make a segment, and those after it that `more` gives, without a break between them.
+
+        Args:
+            key: Names the job.
+            job: The job.
+            segment: What to make.
+            more: Called in another thread with a number once all frames before that segment are read: returns
+                the segment if it is to be made here as well, None if not.
+            recorded: Told the number and the frames of each segment that is whole.
+            told: Called after each frame with the number of frames made so far; may raise to end the work.
+
+        Raises:
+            VidsrError: What went wrong. Whole segments stay.
+        """
+        job, plan = self._planned(key, job)
+        upscaler = self._network(job, plan)
+        work = Work()
+
+        def frame_made() -> None:
+            told(work.frames)
+
+        if segment.begin is None and segment.end is None and segment.number == 0:
+            with _opened(job, plan, recorded=recorded) as sink:
+                if not (isinstance(sink, VideoSink) and sink.folder.cuts):
+                    for stretch in sink.left():
+                        make_frames(job, plan, sink, upscaler, stretch, work, frame_made)
+                    work.warnings += upscaler.notes
+                    return work
+        reach = _Reach(segment, more)
+        with open_sink(job, plan, shared=True, recorded=recorded) as sink:
+            after = None if segment.begin is None else segment.begin - 1
+            stretch = Stretch(segment.number, after, segment.end)
+            make_frames(job, plan, sink, upscaler, stretch, work, frame_made, until=reach.over)
+            sink.end(reach.last.number + 1)
+        work.warnings += upscaler.notes
+        return work
+
+    def join(self, key: str, job: Job, parts: Sequence[Work], *, since: float) -> JobReport:
+        """Join a job's segments into its result, verify and name it.
+
+        Args:
+            key: Names the job.
+            job: The job.
+            parts: What was done by those who made the segments.
+            since: When the job was begun, unix seconds.
+
+        Raises:
+            VidsrError: What went wrong. The segments stay.
+        """
+        began = perf_counter()
+        job, plan = self._planned(key, job)
+        work = Work()
+        for part in parts:
+            work.frames += part.frames
+            work.warnings += part.warnings
+            work.deinterlaced = part.deinterlaced or work.deinterlaced
+            old, new = work.stages, part.stages
+            work.stages = [a + b for a, b in zip(old, new, strict=True)] if old and new else old or new
+        with _opened(job, plan) as sink:
+            frames = sink.frames_done
+            output = sink.finish(plan.watch.check)
+        self._plans.pop(key, None)
+        finishing = StageTimes("finish", perf_counter() - began, 0.0, 0.0)
+        wall = max((stage.wall for stage in work.stages), default=0.0)
+        return report_of(
+            plan,
+            work,
+            output=output,
+            tiles="",
+            notes=(),
+            finishing=finishing,
+            frames=frames,
+            seconds=max(0.0, time() - since),
+            fps=work.frames / wall if wall else 0.0,
+        )
+
+    def _planned(self, key: str, job: Job) -> tuple[Job, Plan]:
+        """Return a job as this worker does it, and its plan."""
+        if key not in self._plans:
+            job = replace(job, threads=self._threads or job.threads, discard=False)
+            plan = make_plan(job, check_output=False)
+            if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
+                give_back_large_blocks()
+            self._plans[key] = job, plan
+        self._plans.move_to_end(key)
+        while len(self._plans) > _KEPT_PLANS:
+            self._plans.popitem(last=False)
+        return self._plans[key]
+
+    def _network(self, job: Job, plan: Plan) -> Upscaler:
+        """Return a plan's network, open."""
+        info = plan.info
+        key = (
+            plan.choice.model.spec.files["f32"].sha256,
+            plan.choice.model.spec.value_range,
+            (info.width, info.height, info.pixel_format, info.color),
+            (plan.target.size, job.tile, job.chroma),
+            (plan.backend.name, plan.session, *sorted(plan.runtime.items())),
+        )
+        if key not in self._networks:
+            while len(self._networks) >= _KEPT_NETWORKS:
+                self._networks.popitem(last=False)[1].close()
+            self._networks[key] = open_upscaler(job, plan)
+        self._networks.move_to_end(key)
+        return self._networks[key]
+
+
+class _Reach:
+    """How far a worker reads: to a segment's end, and on into the next if it gets that too."""
+
+    def __init__(self, segment: SegmentRange, more: Callable[[int], SegmentRange | None]) -> None:
+        self.last, self._more = segment, more
+
+    def over(self, pts: int) -> bool:
+        """Tell whether a frame is another's to make."""
+        while self.last.end is not None and pts >= self.last.end:
+            following = self._more(self.last.number + 1)
+            if following is None:
+                return True
+            self.last = following
+        return False
+
+
+_IN_ORDER = (SegmentRange(0, None, None),)
+
+
+def _span(job: Job, plan: Plan) -> Mapping[str, int | None]:
+    """Return the first tick of the source that a job shows, and the first that it does not."""
+    base, first = plan.info.time_base, plan.info.start_pts
+    ticks = [None if seconds is None else first + ticks_at(seconds, base) for seconds in (job.start, job.end)]
+    return {"begin": ticks[0], "end": ticks[1]}
+
+
+def _opened(job: Job, plan: Plan, *, recorded: Callable[[int, int], None] = lambda n, f: None) -> Sink:
+    """Open a job's work folder for this process alone; wait for the last of those who shared it."""
+    deadline = perf_counter() + _BUSY_SECONDS
+    while True:
+        try:
+            return open_sink(job, plan, recorded=recorded)
+        except OptionsError as error:
+            if not isinstance(error.__cause__, BlockingIOError) or perf_counter() > deadline:
+                raise
+        sleep(_BUSY_STEP)
