@@ -76,7 +76,7 @@ class View:
         return bool(found)
 
     def next_due(self) -> float | None:
-        """Return in how many seconds the next lease runs out or the next delay ends (0: now); None: none does.
+        """Return in how many seconds the next lease runs out or delay ends (0: now); None: none does.
 
         Besides these, a task becomes free only by what some worker does.
         """
