@@ -24,6 +24,9 @@ VERSION = 1
 _APPLICATION = 0x76647372  # "vdsr": tells a batch from other programs' databases (PRAGMA application_id)
 _BUSY_S = 60.0  # a transaction takes milliseconds; on a disk that is busy with video perhaps seconds
 _REFUSED_S = 1.0  # where there may be one driver, another one holds its lock for hours: no use in waiting
+_LEAST_BYTES = (
+    512  # SQLite's smallest page; it takes a file that is shorter for an empty one, and writes over it
+)
 
 # AUTOINCREMENT: a number is never used again, so that who held a task that is gone holds no other.
 _SCHEMA = (
@@ -187,6 +190,9 @@ class Database:
     def _connect(self, *, create: bool) -> None:
         # An address, because only it can say that nothing is to be made; it takes any bytes in a name.
         address = f"{self.path.absolute().as_uri()}?mode={'rwc' if create else 'rw'}"
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if 0 < size < _LEAST_BYTES and not self.path.with_name(f"{FILE_NAME}-journal").exists():
+            raise self._foreign("this is no database")
         try:
             self._connection = sqlite3.connect(
                 address,
