@@ -72,8 +72,12 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str =
         if isinstance(old, dict) and isinstance(new, dict):
             texts.append(differences(old, new, f"{where}{key}."))
         elif old != new:
-            texts.append(f"{where}{key} was {old}, is {new}")
+            texts.append(f"{where}{key} was {_told(old)}, is {_told(new)}")
     return "; ".join(text for text in texts if text)
+
+
+def _told(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def own_version() -> str:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vidsr.batch.finding import real_place
 from vidsr.batch.inputs import BatchSource
 from vidsr.batch.manifest import merge
-from vidsr.batch.results import Results, place_of
+from vidsr.batch.results import Results
 from vidsr.batch.templates import PendingName, check_template, in_folder, resolve
 from vidsr.errors import OptionsError, one_line
 from vidsr.job import NULL_OUTPUT, Job
@@ -106,7 +107,7 @@ def _entry(
 
 
 def _key(job: Job, pending: PendingName | None, result: Path | None) -> str:
-    place = f"null: {job.source}" if result is None else str(place_of(result))
+    place = f"null: {job.source}" if result is None else str(real_place(result))
     kind = "" if pending is None else "pending"
     return hashlib.sha256(os.fsencode(f"{kind}\0{place}")).hexdigest()[:_KEY_DIGITS]
 

@@ -53,11 +53,13 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     Where both know the whole file's hash, a file that was only moved or touched has not changed.
     """
     texts = [] if _same_source(old["source"], new["source"]) else ["the source changed"]
-    before, now = ({**record, **record["options"]} for record in (old, new))
-    for part in (before, now):
-        del part["source"], part["options"]
-    rest = spelled(before, now)
-    return "; ".join([*texts, rest] if rest else texts)
+    texts.append(spelled(old["options"], new["options"]))
+    before, now = (
+        {key: value for key, value in record.items() if key not in ("source", "options")}
+        for record in (old, new)
+    )
+    texts.append(spelled(before, now))
+    return "; ".join(filter(None, texts))
 
 
 def _source(source: Source, *, full_hash: bool, progress: Callable[[int], None] | None) -> dict[str, Any]:

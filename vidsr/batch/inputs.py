@@ -155,9 +155,8 @@ def _expand(
     path, walk = absolute(source), Walk(notes)
     if path.is_dir():
         files = walk.folder(path, recursive=recursive)
-        return _found(
-            files, path
-        ), None if files else f"{word}: there are no videos or pictures in this folder"
+        miss = None if files else f"{word}: there are no videos or pictures in this folder"
+        return _found(files, path), miss
     if os.path.lexists(path):
         if not path.exists():
             return [], f"{word}: this link leads nowhere"
@@ -165,9 +164,9 @@ def _expand(
     if globs and is_pattern(path) and next(numbered(path), None) is not None:
         return [BatchSource(source=path, root=path.parent)], None
     if globs and has_magic(word):
-        root = fixed_part(source)[0]
-        files = walk.glob(source)
-        return _found(map(absolute, files), root), None if files else f"{word}: no file is meant by this"
+        root, files = fixed_part(source)[0], walk.glob(source)
+        miss = None if files else f"{word}: no file is meant by this"
+        return _found(map(absolute, files), root), miss
     return [], f"{word}: there is no such file"
 
 

@@ -12,15 +12,9 @@ from vidsr.batch.finding import real_place
 from vidsr.batch.templates import PendingName
 from vidsr.sources import Source
 
-__all__ = ["Results", "ignores_case", "place_of"]
+__all__ = ["Results", "ignores_case"]
 
 _MOST_LOOKED_AT = 64  # names in a folder, to find one that has an upper and a lower case
-
-
-def place_of(path: Path) -> Path:
-    """Return where a name lies, equal for all names of one place on the disk."""
-    place = real_place(path)
-    return Path(str(place).casefold()) if ignores_case(place.parent) else place
 
 
 def ignores_case(folder: Path) -> bool:
