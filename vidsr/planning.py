@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from vidsr.choice import Choice, choose_model, way_to
 from vidsr.cores import usable_cores
 from vidsr.errors import OptionsError
 from vidsr.frame import VideoInfo
+from vidsr.identity import own_version, source_identity
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.sources import is_pattern, is_sequence, named_after
 from vidsr.target import Target, resolve_target
@@ -27,7 +27,7 @@ from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.output import check_kind, check_writable
 from vidsr.video.probe import probe
 from vidsr.video.watch import SourceWatch
-from vidsr.video.work import address_identity, source_identity
+from vidsr.video.work import address_identity
 
 __all__ = ["Plan", "default_output", "make_plan"]
 
@@ -199,7 +199,7 @@ def _decisions(
     return {
         **({"deinterlace": str(fields)} if recorded else {}),
         **({} if job.video_stream is None else {"video_stream": info.stream_index}),
-        "vidsr": _own_version(),
+        "vidsr": own_version(),
         "source": source,
         "model": choice.model.spec.files["f32"].sha256,
         "model_range": choice.model.spec.value_range,
@@ -218,13 +218,6 @@ def _decisions(
         "span": {"start": job.start, "end": job.end, "frames": job.frames},
         "segment_frames": job.segment_frames,
     }
-
-
-def _own_version() -> str:
-    try:
-        return version("vidsr")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        return "not installed"
 
 
 def _expected(job: Job, info: VideoInfo) -> int | None:

@@ -1,8 +1,8 @@
 """Frozen dataclasses from TOML and back, strictly: a wrong key or type is an error with its place named.
 
 Cards, recipes and jobs are all read this way. Supported field types: str, int, float, bool, Path,
-Fraction, other dataclasses, tuples and dicts of these, ``X | None`` and ``int | str``. A Fraction is written
-as a whole number where it is one, else as "3/2"; a decimal such as 1.5 is read too, and is exact.
+Fraction, other dataclasses, tuples and dicts of these, ``X | None``, ``int | str``, and Any. A Fraction is
+written as a whole number where it is one, else as "3/2"; a decimal such as 1.5 is read too, and is exact.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tomli_w
 
 from vidsr.errors import VidsrError
 
-__all__ = ["dump", "from_mapping", "load", "to_mapping"]
+__all__ = ["dump", "from_mapping", "load", "load_mapping", "to_mapping", "typed"]
 
 R = TypeVar("R")
 _MAX_BYTES = 1 << 20  # of a card, a recipe or a job
@@ -33,20 +33,29 @@ def load(cls: type[R], path: Path, *, error: type[VidsrError]) -> R:
     Raises:
         VidsrError: Of type `error`: the file is missing, is no TOML, or has a wrong key or value.
     """
+    data = load_mapping(path, error=error)
+    try:
+        return from_mapping(cls, data)
+    except ValueError as caught:
+        raise error(str(caught), path=path) from caught
+
+
+def load_mapping(path: Path, *, error: type[VidsrError]) -> dict[str, Any]:
+    """Return what is in the TOML file at `path`, unchecked.
+
+    Raises:
+        VidsrError: Of type `error`: the file is missing, too large, or no TOML.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_BYTES + 1)
         if len(text) > _MAX_BYTES:
             raise ValueError(f"more than {_MAX_BYTES >> 20} MiB")
-        data = tomllib.loads(text.decode("utf-8"))
+        return tomllib.loads(text.decode("utf-8"))
     except RecursionError as caught:
         raise error("cannot read this TOML file (it is nested too deeply)", path=path) from caught
     except (OSError, ValueError) as caught:  # of which UnicodeDecodeError and TOMLDecodeError are kinds
         raise error(f"cannot read this TOML file ({caught})", path=path) from caught
-    try:
-        return from_mapping(cls, data)
-    except ValueError as caught:
-        raise error(str(caught), path=path) from caught
 
 
 def dump(record: object) -> str:
@@ -60,20 +69,28 @@ def from_mapping(cls: type[R], data: Mapping[str, Any], where: str = "") -> R:
     Raises:
         ValueError: An unknown or missing key, or a value of the wrong type; `cls` may raise its own.
     """
-    hints = typing.get_type_hints(cls)
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    for key in data:
-        if key not in fields:
-            close = difflib.get_close_matches(key, fields, n=1)
-            meant = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(fields)}"
-            raise ValueError(f"unknown key '{where}{key}'{meant}")
-    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(cls)
+    values = typed({name: hints[name] for name in fields}, data, where)
     for name, field in fields.items():
-        if name in data:
-            values[name] = _convert(hints[name], data[name], f"{where}{name}")
-        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in values:
             raise ValueError(f"the key '{where}{name}' is missing")
     return cls(**values)
+
+
+def typed(hints: Mapping[str, Any], data: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Return the values of `data` as the types that `hints` gives each key; keys may be left out.
+
+    Raises:
+        ValueError: An unknown key, or a value of the wrong type.
+    """
+    for key in data:
+        if key not in hints:
+            close = difflib.get_close_matches(key, hints, n=1)
+            meant = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(hints)}"
+            raise ValueError(f"unknown key '{where}{key}'{meant}")
+    return {key: _convert(hint, data[key], f"{where}{key}") for key, hint in hints.items() if key in data}
 
 
 def to_mapping(record: object, *, keep_none: bool = False) -> dict[str, Any]:
@@ -103,6 +120,8 @@ def _plain(value: Any, keep_none: bool) -> Any:
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
+    if hint is Any:
+        return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (types.UnionType, typing.Union):
         kinds = [a for a in arguments if a is not type(None)]

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from vidsr.errors import OptionsError, OutputError, SourceError
+from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import VideoInfo
+from vidsr.identity import differences, source_identity
 from vidsr.locks import lock_folder
 from vidsr.sources import without_password
 from vidsr.video.opening import open_info
@@ -30,28 +31,8 @@ __all__ = [
     "source_identity",
 ]
 
-_SAMPLE_BYTES = 1 << 16
 _NAMING = "naming"
 _LONGEST_NAME = 255  # bytes of a file name, on most file systems
-
-
-def source_identity(path: Path) -> dict[str, Any]:
-    """Return what an input is recognised by: name, size, time, and a digest of its head and tail."""
-    digest = hashlib.sha256()
-    try:
-        status = path.stat()
-        with path.open("rb") as file:
-            digest.update(file.read(_SAMPLE_BYTES))
-            file.seek(max(0, status.st_size - _SAMPLE_BYTES))
-            digest.update(file.read(_SAMPLE_BYTES))
-    except OSError as error:
-        raise SourceError(f"cannot read this ({error.strerror})", path=path) from error
-    return {
-        "name": path.name,
-        "bytes": status.st_size,
-        "modified_ns": status.st_mtime_ns,
-        "head_and_tail_sha256": digest.hexdigest(),
-    }
 
 
 def address_identity(info: VideoInfo) -> dict[str, Any]:
@@ -290,10 +271,10 @@ def _left_over(folder: Path, plan: Mapping[str, Any]) -> tuple[dict[int, Part], 
     """Return the finished segments of an interrupted job, which must have had the same plan, and its cuts."""
     try:
         earlier = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        differences = _differences(earlier, plan)
-        if differences:
+        spelled = differences(earlier, plan)
+        if spelled:
             raise OptionsError(
-                f"unfinished work of another job ({differences})",
+                f"unfinished work of another job ({spelled})",
                 path=folder,
                 hint="repeat that job's command to finish it, or add --discard to start anew",
             )
@@ -310,15 +291,3 @@ def _left_over(folder: Path, plan: Mapping[str, Any]) -> tuple[dict[int, Part], 
             path=folder,
             hint="add --discard to start anew",
         ) from error
-
-
-def _differences(earlier: Mapping[str, Any], now: Mapping[str, Any], where: str = "") -> str:
-    """Spell out where two plans differ: "crf was 18, is 20"."""
-    texts = []
-    for key in sorted(set(earlier) | set(now)):
-        old, new = earlier.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            texts.append(_differences(old, new, f"{key}."))
-        elif old != new:
-            texts.append(f"{where}{key} was {old}, is {new}")
-    return "; ".join(text for text in texts if text)
