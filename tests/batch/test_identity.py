@@ -126,4 +126,3 @@ def test_no_heavy_library_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout == "[]\n"
-    assert sorted(p.stem for p in Path(work.__file__).parents[1].joinpath("batch").glob("[a-z]*.py")) == names

@@ -6,7 +6,7 @@ A call is a message with a method's name and arguments, the answer one with its 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Protocol, cast
@@ -27,7 +27,7 @@ class TaskStore(Protocol):
     def claim_next(  # noqa: D102
         self, job: int, number: int, worker: str, *, host: str, seconds: float
     ) -> Task | None: ...
-    def renew(self, tasks: Collection[int], worker: str, seconds: float) -> frozenset[int]: ...  # noqa: D102
+    def renew(self, tasks: Iterable[int], worker: str, seconds: float) -> frozenset[int]: ...  # noqa: D102
     def progress(self, task: int, worker: str, frames: int) -> None: ...  # noqa: D102
     def planned(  # noqa: D102
         self,

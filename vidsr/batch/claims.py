@@ -9,7 +9,18 @@ from vidsr.batch.encoding import plain
 from vidsr.batch.jobs import fail_job
 from vidsr.batch.rows import LeaseLostError, PlannedSegment
 
-__all__ = ["claim", "died", "expire", "give_back", "held", "leases", "plan", "seen", "try_failed"]
+__all__ = [
+    "claim",
+    "claim_segment",
+    "died",
+    "expire",
+    "give_back",
+    "held",
+    "leases",
+    "plan",
+    "seen",
+    "try_failed",
+]
 
 # Joins first: they end jobs and free their segments' space. Then what this worker's model and source are open
 # for, then the earliest job that was begun, and only then a new one: few jobs are unfinished at a time.
@@ -47,15 +58,33 @@ def claim(
     found = db.execute(_NEXT, {"now": now, "room": room, "worker": worker}).fetchone()
     if found is None:
         return None
-    db.execute(
-        "UPDATE tasks SET state = 'leased', worker = ?, host = ?, lease = ?, made = 0 WHERE id = ?",
-        (worker, host, now + seconds, found["id"]),
-    )
-    row: sqlite3.Row = db.execute(_WITH_JOB, (found["id"],)).fetchone()
+    row = _give(db, found["id"], worker, host, now + seconds)
     sql = "UPDATE jobs SET state = 'running', began = coalesce(began, ?) WHERE id = ?"
     db.execute(sql, (now, row["job"]))
     seen(db, worker, host, None, now)
     db.execute("UPDATE workers SET job = ? WHERE id = ?", (row["job"], worker))
+    return row
+
+
+def claim_segment(
+    db: sqlite3.Connection, job: int, number: int, worker: str, host: str, now: float, seconds: float
+) -> sqlite3.Row | None:
+    """Return a segment's task, now this worker's, with its job's columns; None: it does not wait."""
+    found = db.execute(
+        "SELECT tasks.id FROM tasks JOIN jobs ON jobs.id = tasks.job WHERE tasks.job = ? AND tasks.number = ?"
+        " AND tasks.kind = 'segment' AND tasks.state = 'waiting' AND tasks.lease <= ?"
+        " AND jobs.state = 'running'",
+        (job, number, now),
+    ).fetchone()
+    return None if found is None else _give(db, found["id"], worker, host, now + seconds)
+
+
+def _give(db: sqlite3.Connection, task: int, worker: str, host: str, lease: float) -> sqlite3.Row:
+    db.execute(
+        "UPDATE tasks SET state = 'leased', worker = ?, host = ?, lease = ?, made = 0 WHERE id = ?",
+        (worker, host, lease, task),
+    )
+    row: sqlite3.Row = db.execute(_WITH_JOB, (task,)).fetchone()
     return row
 
 

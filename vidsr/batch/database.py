@@ -74,6 +74,11 @@ _SCHEMA = (
         beat REAL NOT NULL,
         job INTEGER
     )""",
+    """CREATE TABLE notes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        job INTEGER NOT NULL REFERENCES jobs (id),
+        note TEXT NOT NULL
+    )""",
 )
 
 

@@ -77,6 +77,7 @@ def _refuse_held(db: sqlite3.Connection, job: sqlite3.Row, now: float) -> None:
 def begin_anew(db: sqlite3.Connection, job: int) -> None:
     """Forget everything that was done for a job, but not its place among the others; it waits."""
     db.execute("DELETE FROM tasks WHERE job = ?", (job,))
+    db.execute("DELETE FROM notes WHERE job = ?", (job,))
     db.execute(
         "UPDATE jobs SET state = 'waiting', tries = 0, error = NULL, frames = NULL, output = NULL,"
         " memory = 0, report = NULL, began = NULL, ended = NULL WHERE id = ?",

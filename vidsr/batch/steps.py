@@ -10,9 +10,10 @@ from time import perf_counter, sleep, time
 from typing import Any
 
 from vidsr.batch.memory import memory_of
-from vidsr.errors import OptionsError
+from vidsr.batch.templates import PendingName
+from vidsr.errors import OptionsError, OutputError
 from vidsr.heap import give_back_large_blocks
-from vidsr.job import Job
+from vidsr.job import NULL_OUTPUT, Job
 from vidsr.pipeline import Work, make_frames, open_sink, open_upscaler, report_of
 from vidsr.planning import Plan, make_plan
 from vidsr.report import JobReport, StageTimes
@@ -82,17 +83,24 @@ class Steps:
         while self._networks:
             self._networks.popitem()[1].close()
 
-    def look(self, job: Job) -> Outlook:
+    def look(self, job: Job, *, pending: PendingName | None = None) -> Outlook:
         """Look at a job's source, make its work folder and decide where its segments begin.
+
+        Args:
+            job: The job.
+            pending: Its output, where the source decides how that ends.
 
         Raises:
             VidsrError: What refuses the job.
         """
         job = replace(job, threads=self._threads or job.threads)
+        if pending is not None:
+            job = replace(job, output=_named(job, pending))
+        if job.output is not None and job.output != NULL_OUTPUT:
+            _make_folder(job.output.parent)
         plan = make_plan(job)
         if plan.output is None:
             raise OptionsError("a batch writes its results: null: is for vidsr upscale")
-        plan.output.parent.mkdir(parents=True, exist_ok=True)
         memory = memory_of(plan)
         with _opened(job, plan) as sink:
             if not isinstance(sink, VideoSink):
@@ -257,6 +265,19 @@ class _Reach:
                 return True
             self.last = following
         return False
+
+
+def _named(job: Job, pending: PendingName) -> Path:
+    """Return a result's whole name: its end and its size come from a look at the source."""
+    plan = make_plan(replace(job, output=None), check_output=False)
+    return pending.with_suffix("" if plan.output is None else plan.output.suffix, plan.target.label)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make this folder ({error.strerror})", path=folder) from error
 
 
 _IN_ORDER = (SegmentRange(0, None, None),)

@@ -153,6 +153,15 @@ class Store(View):
             row = claims.claim(db, worker, host, now, seconds, room)
             return None if row is None else encoding.task(row)
 
+    def claim_next(self, job: int, number: int, worker: str, *, host: str, seconds: float) -> Task | None:
+        """Return a certain segment's task if it waits: it is this worker's then. Otherwise None.
+
+        For a worker that has just read to that segment's beginning. It needs no more memory than before.
+        """
+        with self._database.writing() as db:
+            row = claims.claim_segment(db, job, number, worker, host, self._clock(), seconds)
+            return None if row is None else encoding.task(row)
+
     def renew(self, tasks: Iterable[int], worker: str, seconds: float) -> frozenset[int]:
         """Hold tasks for `seconds` from now; return which still are this worker's. It drops the others."""
         with self._database.writing() as db:
@@ -192,7 +201,11 @@ class Store(View):
         with self._database.writing() as db:
             row = _of_kind(claims.held(db, task, worker), "plan")
             claims.plan(db, row, segments)
-            sql = "UPDATE jobs SET frames = ?, output = ?, memory = ? WHERE id = ?"
+            # What was to be discarded is: tried again, the job goes on with what it has made.
+            sql = (
+                "UPDATE jobs SET frames = ?, output = ?, memory = ?,"
+                " job = json_set(job, '$.discard', json('false')) WHERE id = ?"
+            )
             db.execute(sql, (frames, encoding.plain(output), memory, row["job"]))
 
     def finished(self, task: int, worker: str, frames: int) -> None:
@@ -200,6 +213,11 @@ class Store(View):
         with self._database.writing() as db:
             _of_kind(claims.held(db, task, worker), "segment")
             db.execute("UPDATE tasks SET state = 'done', made = ? WHERE id = ?", (frames, task))
+
+    def note(self, job: int, note: Mapping[str, Any]) -> None:
+        """Add what a worker has to tell of a job to its report; `note` is for JSON."""
+        with self._database.writing() as db:
+            db.execute("INSERT INTO notes (job, note) VALUES (?, ?)", (job, encoding.stored(note)))
 
     def joined(self, task: int, worker: str, report: Mapping[str, Any]) -> None:
         """End a join task, and with it the job; `report` is for JSON."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from vidsr.batch import encoding
 from vidsr.batch.database import Database
@@ -68,6 +70,18 @@ class View:
         counts: dict[JobState, int] = dict.fromkeys(JOB_STATES, 0)
         counts.update({row["state"]: row["jobs"] for row in counted})
         return Summary(counts=counts, frames=made, expected=None if unknown else expected)
+
+    def notes(self, job: int) -> tuple[Mapping[str, Any], ...]:
+        """Return what workers have told of a job, in order."""
+        with self._database.reading() as db:
+            rows = db.execute("SELECT note FROM notes WHERE job = ? ORDER BY id", (job,)).fetchall()
+        return tuple(json.loads(row["note"]) for row in rows)
+
+    def began(self, job: int) -> float:
+        """Return when a job was begun, in unix seconds; 0: it was not."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT began FROM jobs WHERE id = ?", (job,)).fetchone()
+        return 0.0 if row is None else float(row["began"] or 0)
 
     def open_tasks(self) -> bool:
         """Return whether anything is still to be done, or being done."""

@@ -16,14 +16,16 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from vidsr import records
 from vidsr.batch.calls import TaskStore, remote_store
 from vidsr.batch.memory import room_here
 from vidsr.batch.rows import LeaseLostError, PlannedSegment, Task
 from vidsr.batch.steps import SegmentRange, Steps
+from vidsr.batch.templates import PendingName
 from vidsr.errors import ModelError, OptionsError, UnsupportedFormatError, VidsrError, one_line
 from vidsr.job import Job
 from vidsr.pipeline import Work
@@ -105,6 +107,8 @@ class Worker:
             self._held = {task.number if task.kind == "segment" else -1: task}
         try:
             job = records.from_mapping(Job, task.job)
+            if task.output is not None:
+                job = replace(job, output=Path(task.output))
             if task.kind == "plan":
                 self._plan(task, job, steps)
             elif task.kind == "segment":
@@ -141,7 +145,8 @@ class Worker:
                 continue
 
     def _plan(self, task: Task, job: Job, steps: Steps) -> None:
-        found = steps.look(job)
+        pending = task.fingerprint.get("pending")
+        found = steps.look(job, pending=None if pending is None else PendingName(**pending))
         self._store.planned(
             task.id,
             self.name,
