@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
@@ -97,9 +97,9 @@ class Work:
     """What was done so far."""
 
     frames: int = 0
-    stages: list[StageTimes] = field(default_factory=list)
+    stages: tuple[StageTimes, ...] = ()
     """Decode, inference and encode."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
     """Of the reader."""
     deinterlaced: str = ""
 
@@ -149,11 +149,12 @@ def make_frames(
     sink.begin(stretch)
     try:
         _, stages = flow(reader, upscaler, sink, done, watch=plan.watch)
-        work.stages = [a + b for a, b in zip(work.stages, stages, strict=True)] if work.stages else stages
+        before_these = work.stages or tuple(StageTimes(stage.name, 0.0, 0.0, 0.0) for stage in stages)
+        work.stages = tuple(a + b for a, b in zip(before_these, stages, strict=True))
         if until is None:
             sink.end(None if stretch.until is None else sink.number_of(stretch.until))
     finally:
-        work.warnings += reader.warnings
+        work.warnings += tuple(reader.warnings)
         work.deinterlaced = reader.deinterlaced
 
 

@@ -170,7 +170,7 @@ class Steps:
                 if not (isinstance(sink, VideoSink) and sink.folder.cuts):
                     for stretch in sink.left():
                         make_frames(job, plan, sink, upscaler, stretch, work, frame_made)
-                    work.warnings += upscaler.notes
+                    work.warnings += tuple(upscaler.notes)
                     return work
         reach = _Reach(segment, more)
         with open_sink(job, plan, shared=True, recorded=recorded) as sink:
@@ -178,7 +178,7 @@ class Steps:
             stretch = Stretch(segment.number, after, segment.end)
             make_frames(job, plan, sink, upscaler, stretch, work, frame_made, until=reach.over)
             sink.end(reach.last.number + 1)
-        work.warnings += upscaler.notes
+        work.warnings += tuple(upscaler.notes)
         return work
 
     def join(self, key: str, job: Job, parts: Sequence[Work], *, since: float) -> JobReport:
@@ -201,7 +201,8 @@ class Steps:
             work.warnings += part.warnings
             work.deinterlaced = part.deinterlaced or work.deinterlaced
             old, new = work.stages, part.stages
-            work.stages = [a + b for a, b in zip(old, new, strict=True)] if old and new else old or new
+            both = zip(old, new, strict=True)
+            work.stages = tuple(a + b for a, b in both) if old and new else old or new
         with _opened(job, plan) as sink:
             frames = sink.frames_done
             output = sink.finish(plan.watch.check)
