@@ -28,6 +28,7 @@ class Counted:
         self.planes = (np.zeros(SIZE, np.uint8),)
         self.nbytes = SIZE
         self.pts = self.duration = self.shift = 0
+        self.key = False
         self._alive = alive
         alive.change(1)
 
