@@ -77,13 +77,12 @@ def test_one_driver_on_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=60, check=False
         )
         assert refused in other.stderr
-        # Where flock is a local matter, SQLite's own lock refuses as well.
-        monkeypatch.setattr(database, "lock_folder", lambda _: (tmp_path / "other").open("ab"))
+        work(store)
+    # Where flock is a local matter, SQLite's own lock refuses as well, before anything was written.
+    monkeypatch.setattr(database, "lock_folder", lambda _: (tmp_path / "other").open("ab"))
+    with opened(tmp_path, network=True) as store:
         with pytest.raises(OptionsError, match=refused):
             Store.open(tmp_path, create=True, network=True)
-        work(store)
-    monkeypatch.undo()
-    with opened(tmp_path, network=True) as store:
         assert states(store) == {"a": "done"}
 
 
