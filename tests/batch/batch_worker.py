@@ -1,7 +1,8 @@
 """A process that works on a batch, for tests: FOLDER LOG WORKER LEASE_S local|network [STATEMENTS].
 
-It writes a line for each task before it ends it, and "lost" where that was too late. With STATEMENTS it is
-killed as by ``kill -9`` before SQLite runs that many statements, wherever in a transaction that is.
+It makes FOLDER/ready.WORKER and begins once there is FOLDER/go. It writes a line for each task before it ends
+it, and "lost" where that was too late. With STATEMENTS it is killed as by ``kill -9`` before SQLite runs that
+many statements, wherever in a transaction that is.
 """
 
 from __future__ import annotations
@@ -37,12 +38,16 @@ def main() -> None:
                     os.kill(os.getpid(), signal.SIGKILL)
 
             store._database._connection.set_trace_callback(count)
+        (folder / f"ready.{worker}").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.005)
         while store.open_tasks():
             task = store.claim(worker, host="here", seconds=lease, room=None, max_tries=_MANY)
             if task is None:
                 time.sleep(min(0.02, store.next_due() or 0.02))
                 continue
             os.write(number, f"{task.key} {task.kind} {task.number} {worker}\n".encode())
+            time.sleep(0.002)  # the work; without any, one process never lets the others have the file
             try:
                 _end(store, task, worker)
             except LeaseLostError:
