@@ -117,7 +117,8 @@ class Job:
     """Stop after so many frames."""
 
     segment_frames: int = 240
-    """Frames between two points from which an interrupted job goes on."""
+    """Least number of frames between two points from which an interrupted job goes on: it is cut at the next
+    key frame of the source, and at twice this number wherever that is."""
     overwrite: bool = False
     discard: bool = False
     """Forget the unfinished work of an earlier job with the same output."""

@@ -18,7 +18,7 @@ from vidsr.heap import give_back_large_blocks
 from vidsr.job import Job
 from vidsr.models.deploy import FrameFormat
 from vidsr.planning import Plan, make_plan
-from vidsr.report import JobReport, StageTimes, limiting_stage
+from vidsr.report import JobReport, StageTimes, Work, limiting_stage
 from vidsr.stages import LARGE_BYTES, flow
 from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.pictures import PictureSink
@@ -26,7 +26,7 @@ from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink, Stretch
 from vidsr.video.video_sink import VideoSink
 
-__all__ = ["Progress", "Work", "make_frames", "open_sink", "open_upscaler", "report_of", "run"]
+__all__ = ["Progress", "make_frames", "open_sink", "open_upscaler", "report_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +92,6 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     )
 
 
-@dataclass(slots=True)
-class Work:
-    """What was done so far."""
-
-    frames: int = 0
-    stages: tuple[StageTimes, ...] = ()
-    """Decode, inference and encode."""
-    warnings: tuple[str, ...] = ()
-    """Of the reader."""
-    deinterlaced: str = ""
-
-
 def make_frames(
     job: Job,
     plan: Plan,
@@ -149,8 +137,7 @@ def make_frames(
     sink.begin(stretch)
     try:
         _, stages = flow(reader, upscaler, sink, done, watch=plan.watch)
-        before_these = work.stages or tuple(StageTimes(stage.name, 0.0, 0.0, 0.0) for stage in stages)
-        work.stages = tuple(a + b for a, b in zip(before_these, stages, strict=True))
+        work.add_stages(stages)
         if until is None:
             sink.end(None if stretch.until is None else sink.number_of(stretch.until))
     finally:

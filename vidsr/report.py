@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["JobReport", "StageTimes", "limiting_stage"]
+__all__ = ["JobReport", "StageTimes", "Work", "limiting_stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,31 @@ class StageTimes:
             self.waited_for_room + other.waited_for_room,
             self.wall + other.wall,
         )
+
+
+@dataclass(slots=True)
+class Work:
+    """What was done so far, of a job or of a part of it."""
+
+    frames: int = 0
+    stages: tuple[StageTimes, ...] = ()
+    """Decode, inference and encode."""
+    warnings: tuple[str, ...] = ()
+    """Of the reader, and of the network."""
+    deinterlaced: str = ""
+    """See `JobReport.deinterlace`."""
+
+    def add_stages(self, stages: Sequence[StageTimes]) -> None:
+        """Add the times of the same stages in another stretch."""
+        before = self.stages or [StageTimes(stage.name, 0.0, 0.0, 0.0) for stage in stages]
+        self.stages = tuple(a + b for a, b in zip(before, stages or before, strict=True))
+
+    def add(self, other: Work) -> None:
+        """Add what was done elsewhere."""
+        self.frames += other.frames
+        self.add_stages(other.stages)
+        self.warnings += other.warnings
+        self.deinterlaced = other.deinterlaced or self.deinterlaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

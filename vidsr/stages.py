@@ -23,12 +23,14 @@ from vidsr.video.sinks import Sink
 from vidsr.video.watch import SourceWatch
 from vidsr.video.writer import OutputFrame
 
-__all__ = ["LARGE_BYTES", "flow"]
+__all__ = ["LARGE_BYTES", "RESULT_BYTES", "SOURCE_BYTES", "flow"]
 
 T = TypeVar("T")
 
-_SOURCE_BYTES = 96 << 20  # of frames waiting for the network
-_RESULT_BYTES = 192 << 20  # of frames waiting for the encoder
+SOURCE_BYTES = 96 << 20
+"""Of frames waiting for the network, at most."""
+RESULT_BYTES = 192 << 20
+"""Of frames waiting for the encoder, at most."""
 LARGE_BYTES = 96 << 20
 """Of one result; beyond, no frame waits anywhere."""
 _QUEUE_FRAMES = 8
@@ -60,8 +62,8 @@ def flow(
     began = perf_counter()
     encoding = 0.0
     alone = upscaler.output_bytes > LARGE_BYTES
-    source_depth = 0 if alone else _depth(reader.frame_bytes, _SOURCE_BYTES)
-    result_depth = 0 if alone else _depth(upscaler.output_bytes, _RESULT_BYTES)
+    source_depth = 0 if alone else _depth(reader.frame_bytes, SOURCE_BYTES)
+    result_depth = 0 if alone else _depth(upscaler.output_bytes, RESULT_BYTES)
     with (
         _stage(watch.over(iter(reader)), source_depth, "decode", _frame_bytes) as frames,
         closing(_upscaled(frames, upscaler, sink)) as upscaling,

@@ -18,11 +18,12 @@ from vidsr.models.lookup import Model
 from vidsr.tiled import TiledTicket
 from vidsr.tiling import TilePlan, plan_corners, plan_tiles
 
-__all__ = ["Upscaler", "UpscalerOptions"]
+__all__ = ["AUTO_TILE", "WHOLE_FRAME_PIXELS", "Upscaler", "UpscalerOptions"]
 
-# Above this many pixels "auto" tiles: whole frames would need gigabytes between the layers.
-_WHOLE_FRAME_PIXELS = 2560 * 1600
-_AUTO_TILE = 1024
+WHOLE_FRAME_PIXELS = 2560 * 1600
+"""Above this many pixels "auto" tiles: whole frames would need gigabytes between the layers."""
+AUTO_TILE = 1024
+"""Side of a tile then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +163,8 @@ class Upscaler:
         exact = spec.tiling == "exact"
         if wanted == "auto":
             # A network that works at the target's size has its own cropping there.
-            large = width * height > _WHOLE_FRAME_PIXELS and spec.input == "low"
-            side = _AUTO_TILE if large else 0
+            large = width * height > WHOLE_FRAME_PIXELS and spec.input == "low"
+            side = AUTO_TILE if large else 0
             if large and not exact:
                 self.notes.append(
                     f"tiles of {side} pixels because of memory: with {spec.id} they are not quite"

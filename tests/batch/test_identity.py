@@ -15,7 +15,6 @@ from vidsr.batch.identity import differences, fingerprint
 from vidsr.errors import SourceError
 from vidsr.identity import own_version, source_identity
 from vidsr.job import Job
-from vidsr.video import work
 
 
 @pytest.fixture
@@ -111,10 +110,6 @@ def test_addresses_and_what_is_missing(tmp_path: Path) -> None:
     for full_hash in (False, True):
         with pytest.raises(SourceError, match=r"gone\.mkv: cannot read this \(No such file"):
             fingerprint(Job(source=gone), gone, full_hash=full_hash)
-
-
-def test_a_jobs_own_identity_is_the_same() -> None:
-    assert work.source_identity is source_identity
 
 
 def test_no_heavy_library_is_imported() -> None:

@@ -6,58 +6,26 @@ A call is a message with a method's name and arguments, the answer one with its 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-from vidsr.batch.rows import LeaseLostError, PlannedSegment, Task
+from vidsr.batch.rows import LeaseLostError
+from vidsr.batch.store import Store
 from vidsr.errors import OutputError, VidsrError
 
-__all__ = ["TaskStore", "remote_store", "serve"]
+__all__ = ["remote_store", "serve"]
 
 
-class TaskStore(Protocol):
-    """What a worker needs of `vidsr.batch.store.Store`; see there."""
-
-    def beat(self, worker: str, host: str, pid: int) -> None: ...  # noqa: D102
-    def claim(  # noqa: D102
-        self, worker: str, *, host: str, seconds: float, room: int | None, max_tries: int
-    ) -> Task | None: ...
-    def claim_next(  # noqa: D102
-        self, job: int, number: int, worker: str, *, host: str, seconds: float
-    ) -> Task | None: ...
-    def renew(self, tasks: Iterable[int], worker: str, seconds: float) -> frozenset[int]: ...  # noqa: D102
-    def progress(self, task: int, worker: str, frames: int) -> None: ...  # noqa: D102
-    def planned(  # noqa: D102
-        self,
-        task: int,
-        worker: str,
-        segments: Sequence[PlannedSegment],
-        *,
-        frames: int | None,
-        output: str,
-        memory: int,
-    ) -> None: ...
-    def finished(self, task: int, worker: str, frames: int) -> None: ...  # noqa: D102
-    def note(self, job: int, note: Mapping[str, Any]) -> None: ...  # noqa: D102
-    def notes(self, job: int) -> Sequence[Mapping[str, Any]]: ...  # noqa: D102
-    def began(self, job: int) -> float: ...  # noqa: D102
-    def joined(self, task: int, worker: str, report: Mapping[str, Any]) -> None: ...  # noqa: D102
-    def failed(  # noqa: D102
-        self, task: int, worker: str, error: str, *, final: bool, max_tries: int, delay: float = 0.0
-    ) -> bool: ...
-    def released(self, task: int, worker: str) -> None: ...  # noqa: D102
-    def leave(self, worker: str) -> int: ...  # noqa: D102
-    def open_tasks(self) -> bool: ...  # noqa: D102
+_CALLS = frozenset(
+    "beat began claim claim_next failed finished joined leave note notes open_tasks planned progress released"
+    " renew".split()
+)
+"""What a worker needs of the plan."""
 
 
-_CALLS = frozenset(name for name in vars(TaskStore) if not name.startswith("_"))
-
-
-def serve(
-    store: TaskStore, connection: Connection, gone: Callable[[], None] = lambda: None
-) -> threading.Thread:
+def serve(store: Store, connection: Connection, gone: Callable[[], None] = lambda: None) -> threading.Thread:
     """Answer a worker's calls in a thread of its own, until the worker's end of the connection is closed.
 
     Args:
@@ -95,12 +63,12 @@ def serve(
     return thread
 
 
-def remote_store(connection: Connection) -> TaskStore:
+def remote_store(connection: Connection) -> Store:
     """Return the plan as a worker sees it, given its end of a connection. Threads may share it.
 
     Every method raises what `Store`'s does, as `LeaseLostError` or `OutputError`.
     """
-    return cast("TaskStore", _Remote(connection))
+    return cast("Store", _Remote(connection))
 
 
 class _Remote:

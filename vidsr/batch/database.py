@@ -24,9 +24,8 @@ VERSION = 1
 _APPLICATION = 0x76647372  # "vdsr": tells a batch from other programs' databases (PRAGMA application_id)
 _BUSY_S = 60.0  # a transaction takes milliseconds; on a disk that is busy with video perhaps seconds
 _REFUSED_S = 1.0  # where there may be one driver, another one holds its lock for hours: no use in waiting
-_LEAST_BYTES = (
-    512  # SQLite's smallest page; it takes a file that is shorter for an empty one, and writes over it
-)
+# SQLite's smallest page. It takes a file that is shorter for an empty one, and writes over it.
+_LEAST_BYTES = 512
 
 # AUTOINCREMENT: a number is never used again, so that who held a task that is gone holds no other.
 _SCHEMA = (

@@ -7,18 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from vidsr.planning import Plan
+from vidsr.stages import RESULT_BYTES, SOURCE_BYTES
+from vidsr.upscaler import AUTO_TILE, WHOLE_FRAME_PIXELS
 
 __all__ = ["memory_of", "room_here"]
 
-_BASE = 320 << 20  # Python, FFmpeg, the runtime and a small network, measured
+_BASE = 320 << 20  # Python, FFmpeg, the runtime and a small network
 _DECODED = 24  # frames of the source: what H.264 may refer to, one in each thread, and the queue
 _WAITING = 12  # frames of the result: the queue, and those in the network's hands
-# Bytes of activations a pixel that the network works on at once; measured with ECBSR and RFDN in f32.
+# Bytes of activations in f32 for a pixel that the network works on at once, of ECBSR and of the others.
 _ACTIVATIONS = 320
-_TILE = 1024 * 1024
-_WHOLE = 2560 * 1600  # above this frames are cut, see `vidsr.upscaler`
-# Frames that an encoder holds to look ahead, by preset (x264's and x265's own tables), each with what it
-# computes of it.
+_ACTIVATIONS_OTHERS = 800
+# Frames that an encoder holds: x264 looks ahead by these (its presets' rc-lookahead) and a few more; others are
+# counted like it. Each comes with what is computed of it.
 _AHEAD = {
     "ultrafast": 4,
     "superfast": 4,
@@ -33,25 +34,28 @@ _AHEAD = {
 }
 _AHEAD_OTHERS = 50
 _ENCODED_FACTOR = 1.7
+_ENCODED_FACTOR_X265 = 2.1
 _INTRA = ("prores", "ffv1", "mjpeg", "dnxhd")
 _SHARE = 0.8  # of all memory, so that the system keeps a cache of files
 
 
 def memory_of(plan: Plan) -> int:
-    """Return the bytes that a worker needs for a plan, about; rather too many."""
+    """Return the bytes that a worker needs for a plan: an estimate from above, see docs/performance.md."""
     pixels = plan.info.pixel_format
     source = pixels.frame_bytes(plan.info.width, plan.info.height)
     result = pixels.frame_bytes(*plan.target.size)
     area = plan.info.width * plan.info.height
-    network = _ACTIVATIONS * (area if area <= _WHOLE else _TILE)
+    each = _ACTIVATIONS if plan.choice.model.spec.network == "ecbsr" else _ACTIVATIONS_OTHERS
+    network = each * (area if area <= WHOLE_FRAME_PIXELS else AUTO_TILE**2)
     encoder = 0.0
     if plan.settings is not None:
         codec = plan.settings.codec
         preset = plan.settings.options.get("preset", "")
         held = 2 if codec.startswith(_INTRA) else _AHEAD.get(preset, _AHEAD_OTHERS)
-        encoder = held * _ENCODED_FACTOR * plan.settings.planes.frame_bytes(*plan.target.size)
-    queues = min(_DECODED * source, (96 << 20) + 8 * source) + min(
-        _WAITING * result, (192 << 20) + 2 * result
+        factor = _ENCODED_FACTOR_X265 if codec == "libx265" else _ENCODED_FACTOR
+        encoder = held * factor * plan.settings.planes.frame_bytes(*plan.target.size)
+    queues = min(_DECODED * source, SOURCE_BYTES + 8 * source) + min(
+        _WAITING * result, RESULT_BYTES + 2 * result
     )
     return int(_BASE + queues + network + encoder)
 

@@ -10,13 +10,14 @@ from time import perf_counter, sleep, time
 from typing import Any
 
 from vidsr.batch.memory import memory_of
+from vidsr.batch.rows import PlannedSegment
 from vidsr.batch.templates import PendingName
 from vidsr.errors import OptionsError, OutputError
 from vidsr.heap import give_back_large_blocks
 from vidsr.job import NULL_OUTPUT, Job
-from vidsr.pipeline import Work, make_frames, open_sink, open_upscaler, report_of
+from vidsr.pipeline import make_frames, open_sink, open_upscaler, report_of
 from vidsr.planning import Plan, make_plan
-from vidsr.report import JobReport, StageTimes
+from vidsr.report import JobReport, StageTimes, Work
 from vidsr.stages import LARGE_BYTES
 from vidsr.upscaler import Upscaler
 from vidsr.video.cuts import find_cuts
@@ -24,7 +25,7 @@ from vidsr.video.reader import ticks_at
 from vidsr.video.sinks import Sink, Stretch
 from vidsr.video.video_sink import VideoSink
 
-__all__ = ["Outlook", "SegmentRange", "Steps"]
+__all__ = ["Outlook", "Steps"]
 
 _KEPT_PLANS = 4  # of the jobs worked on last
 _KEPT_NETWORKS = 2  # each holds its weights, and planes for the frames in flight
@@ -33,25 +34,10 @@ _BUSY_STEP = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRange:
-    """A segment of a job that can be made by itself."""
-
-    number: int
-    begin: int | None
-    """Presentation time of its first frame, in ticks of the source; None: the job's beginning."""
-    end: int | None
-    """Presentation time of the first frame behind it; None: the job's end."""
-    done: bool = False
-    """Whether it has been made."""
-    frames: int = 0
-    """How many it has, where it has been made."""
-
-
-@dataclass(frozen=True, slots=True)
 class Outlook:
     """What a look at a source says of its job."""
 
-    segments: tuple[SegmentRange, ...]
+    segments: tuple[PlannedSegment, ...]
     """One that is open at both ends: the job can only be done in order, by one worker."""
     in_order: str
     """Why; "": segments can be made in any order."""
@@ -123,12 +109,12 @@ class Steps:
                 return Outlook(_IN_ORDER, why, plan.expected_frames, plan.output, memory)
             ends = [*folder.cuts[1:], None]
             segments = tuple(
-                SegmentRange(
-                    number,
-                    begin if number else None,
-                    end,
-                    number in folder.numbered,
-                    len(folder.numbered[number].pts) if number in folder.numbered else 0,
+                PlannedSegment(
+                    number=number,
+                    begin=begin if number else None,
+                    end=end,
+                    frames=len(folder.numbered[number].pts) if number in folder.numbered else None,
+                    done=number in folder.numbered,
                 )
                 for number, (begin, end) in enumerate(zip(folder.cuts, ends, strict=True))
             )
@@ -138,9 +124,9 @@ class Steps:
         self,
         key: str,
         job: Job,
-        segment: SegmentRange,
+        segment: PlannedSegment,
         *,
-        more: Callable[[int], SegmentRange | None],
+        more: Callable[[int], PlannedSegment | None],
         recorded: Callable[[int, int], None],
         told: Callable[[int], None],
     ) -> Work:
@@ -197,12 +183,7 @@ class Steps:
         job, plan = self._planned(key, job)
         work = Work()
         for part in parts:
-            work.frames += part.frames
-            work.warnings += part.warnings
-            work.deinterlaced = part.deinterlaced or work.deinterlaced
-            old, new = work.stages, part.stages
-            both = zip(old, new, strict=True)
-            work.stages = tuple(a + b for a, b in both) if old and new else old or new
+            work.add(part)
         with _opened(job, plan) as sink:
             frames = sink.frames_done
             output = sink.finish(plan.watch.check)
@@ -255,7 +236,7 @@ class Steps:
 class _Reach:
     """How far a worker reads: to a segment's end, and on into the next if it gets that too."""
 
-    def __init__(self, segment: SegmentRange, more: Callable[[int], SegmentRange | None]) -> None:
+    def __init__(self, segment: PlannedSegment, more: Callable[[int], PlannedSegment | None]) -> None:
         self.last, self._more = segment, more
 
     def over(self, pts: int) -> bool:
@@ -281,7 +262,7 @@ def _make_folder(folder: Path) -> None:
         raise OutputError(f"cannot make this folder ({error.strerror})", path=folder) from error
 
 
-_IN_ORDER = (SegmentRange(0, None, None),)
+_IN_ORDER = (PlannedSegment(number=0, begin=None, end=None, frames=None),)
 
 
 def _span(job: Job, plan: Plan) -> Mapping[str, int | None]:

@@ -21,14 +21,15 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from vidsr import records
-from vidsr.batch.calls import TaskStore, remote_store
+from vidsr.batch.calls import remote_store
 from vidsr.batch.memory import room_here
 from vidsr.batch.rows import LeaseLostError, PlannedSegment, Task
-from vidsr.batch.steps import SegmentRange, Steps
+from vidsr.batch.steps import Steps
+from vidsr.batch.store import Store
 from vidsr.batch.templates import PendingName
 from vidsr.errors import ModelError, OptionsError, UnsupportedFormatError, VidsrError, one_line
 from vidsr.job import Job
-from vidsr.pipeline import Work
+from vidsr.report import Work
 
 __all__ = ["Worker", "WorkerOptions", "main"]
 
@@ -58,7 +59,7 @@ class WorkerOptions:
 class Worker:
     """Claims and does tasks. Not for two threads."""
 
-    def __init__(self, store: TaskStore, options: WorkerOptions, *, name: str | None = None) -> None:
+    def __init__(self, store: Store, options: WorkerOptions, *, name: str | None = None) -> None:
         """Prepare; `name` must be nobody else's, ever."""
         self._store, self._options = store, options
         self._host = socket.gethostname()
@@ -150,12 +151,7 @@ class Worker:
         self._store.planned(
             task.id,
             self.name,
-            [
-                PlannedSegment(
-                    number=part.number, begin=part.begin, end=part.end, frames=part.frames, done=part.done
-                )
-                for part in found.segments
-            ],
+            found.segments,
             frames=found.frames,
             output=str(found.output),
             memory=found.memory,
@@ -166,7 +162,7 @@ class Worker:
         whole = 0
         alone = task.begin is None and task.end is None
 
-        def more(number: int) -> SegmentRange | None:
+        def more(number: int) -> PlannedSegment | None:
             following = self._store.claim_next(
                 task.job_id, number, self.name, host=self._host, seconds=self._options.lease_seconds
             )
@@ -174,7 +170,7 @@ class Worker:
                 return None
             with self._lock:
                 self._held[number] = following
-            return _range(following)
+            return _segment(following)
 
         def recorded(number: int, frames: int) -> None:
             nonlocal whole
@@ -197,7 +193,7 @@ class Worker:
                 if current is not None:
                     self._store.progress(current[1].id, self.name, frames if alone else frames - whole)
 
-        work = steps.make(task.key, job, _range(task), more=more, recorded=recorded, told=told)
+        work = steps.make(task.key, job, _segment(task), more=more, recorded=recorded, told=told)
         with self._lock:
             rest = list(self._held.values())
         for held in rest:  # a job done in order is one task, whatever it was cut into
@@ -224,8 +220,8 @@ class Worker:
                 self._lost = True
 
 
-def _range(task: Task) -> SegmentRange:
-    return SegmentRange(task.number, task.begin, task.end)
+def _segment(task: Task) -> PlannedSegment:
+    return PlannedSegment(number=task.number, begin=task.begin, end=task.end, frames=task.frames)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

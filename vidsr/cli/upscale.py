@@ -147,7 +147,7 @@ def upscale(
     ] = _DEFAULTS["encoder_threads"],
     segment_frames: Annotated[
         int,
-        typer.Option(help="Frames between points an interrupted job resumes at.", rich_help_panel=_RUN),
+        typer.Option(help="Least number of frames between points to resume at.", rich_help_panel=_RUN),
     ] = _DEFAULTS["segment_frames"],
     overwrite: Annotated[
         bool, typer.Option("-y", "--overwrite", help="Replace the output.", rich_help_panel=_RUN)

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from vidsr.errors import OptionsError, OutputError
 from vidsr.frame import VideoInfo
-from vidsr.identity import differences, source_identity
+from vidsr.identity import differences
 from vidsr.locks import lock_folder
 from vidsr.sources import without_password
 from vidsr.video.opening import open_info
@@ -28,7 +28,6 @@ __all__ = [
     "find_unfinished",
     "give_name",
     "half_named",
-    "source_identity",
 ]
 
 _NAMING = "naming"
@@ -130,11 +129,6 @@ class WorkFolder:
     def frames(self) -> int:
         """Frames in the finished segments."""
         return sum(len(part.pts) for part in self.numbered.values())
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the files in it."""
-        return sum(file.stat().st_size for file in self.path.iterdir() if file.is_file())
 
     @property
     def naming(self) -> bool:
