@@ -18,8 +18,8 @@ _WAITING = 12  # frames of the result: the queue, and those in the network's han
 # Bytes of activations in f32 for a pixel that the network works on at once, of ECBSR and of the others.
 _ACTIVATIONS = 320
 _ACTIVATIONS_OTHERS = 800
-# Frames that an encoder holds: x264 looks ahead by these (its presets' rc-lookahead) and a few more; others are
-# counted like it. Each comes with what is computed of it.
+# Frames that an encoder holds: x264 looks ahead by these (its presets' rc-lookahead) and a few more; others
+# are counted like it. Each comes with what is computed of it.
 _AHEAD = {
     "ultrafast": 4,
     "superfast": 4,
