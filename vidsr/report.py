@@ -47,8 +47,10 @@ class Work:
 
     def add_stages(self, stages: Sequence[StageTimes]) -> None:
         """Add the times of the same stages in another stretch."""
-        before = self.stages or [StageTimes(stage.name, 0.0, 0.0, 0.0) for stage in stages]
-        self.stages = tuple(a + b for a, b in zip(before, stages or before, strict=True))
+        if not (self.stages and stages):
+            self.stages = self.stages or tuple(stages)
+            return
+        self.stages = tuple(a + b for a, b in zip(self.stages, stages, strict=True))
 
     def add(self, other: Work) -> None:
         """Add what was done elsewhere."""
