@@ -10,6 +10,7 @@ import os
 import stat
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,6 +180,8 @@ class _Watcher:
                     if name:
                         events.put(os.fsdecode(name))
 
+        # Of a folder that is made and moved at once watchdog hears twice, and goes on.
+        warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
         observer: BaseObserver = PollingObserver(timeout=_POLL_S) if poll else Observer()
         handler = Handler()
         folder = self.folders[0]
