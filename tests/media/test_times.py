@@ -235,3 +235,20 @@ def test_a_picture_that_changes_its_size(tmp_path: Path) -> None:
     assert (report.frames, report.size_out) == (24, (192, 128))
     assert report.warnings == ("the picture changes its size to 64x48 on the way: scaled back to 96x64",)
     assert len(set(describe(job.output).times)) == 24
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_frames_closer_than_a_container_counts(tmp_path: Path, suffix: str) -> None:
+    source = make_clip(
+        tmp_path / "in.mp4",
+        times=[*range(10), 40_000],
+        time_base=Fraction(1, 1_000_000),
+        options={"bf": "0"},
+    )
+    job = vidsr.Job(source=source, output=tmp_path / f"out{suffix}", backend="nearest", preset="ultrafast")
+    if suffix == ".mp4":
+        assert vidsr.run(job).frames == 11
+        return
+    with pytest.raises(OptionsError, match="matroska counts milliseconds.*name the output .mp4"):
+        vidsr.run(job)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]

@@ -130,3 +130,13 @@ def test_a_presentation_time_that_cannot_be(wild: int, place: int, sign: int) ->
     packets = [Sent(pts, dts, 3600) for pts, dts in zip(told, times, strict=True)]
     assert [pts for pts, _ in through(clock, packets, list(told))] == times
     assert clock.impossible == 1
+
+
+def test_a_frame_of_a_time_that_no_packet_had() -> None:
+    """Given out of turn, a wild time that was already passed over is none; where nothing is wild it stays."""
+    clock = Clock("mpegts", Fraction(1, 90_000), Fraction(25))
+    for number in range(20):
+        clock.sent(Sent(number * 3600, number * 3600, 3600))  # type: ignore[arg-type]
+    clock.passed(None)
+    assert clock.of(Sent((1 << 32) + 14032)) == (None, 0)  # type: ignore[arg-type]
+    assert clock.of(Sent(70_000)) == (70_000, 0)  # type: ignore[arg-type]

@@ -101,6 +101,10 @@ class Clock:
         self.impossible += 1
         return dts + self._delay
 
+    def _near(self, pts: int) -> bool:
+        """Tell whether a time that no packet had can be: of broadcasts one that is nowhere near cannot."""
+        return self._ahead is None or self._next is None or abs(pts - self._next) <= self._far
+
     def lost(self, packet: av.Packet[Any]) -> int | None:
         """Note that a packet gives no frame; return the time it would have had."""
         entry = next((e for e in reversed(self._sent) if e.raw == packet.pts), None)
@@ -123,7 +127,8 @@ class Clock:
         own = next((e for e in self._sent if e.raw == raw), None)
         entry = self._earliest(raw) if self._by_rank else own
         if entry is None:
-            return raw + self._shift, self._shift
+            known = self._near(raw + self._shift)
+            return (raw + self._shift if known else None), self._shift
         self._sent.remove(entry)
         return entry.pts, entry.shift
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-from vidsr.errors import OptionsError, OutputError
+from vidsr.errors import OptionsError, OutputError, VerificationError
 from vidsr.frame import VideoInfo
 from vidsr.video.carrying import CarryPlan
 from vidsr.video.cuts import cut_before
@@ -167,19 +167,33 @@ class VideoSink(Sink):
         )
         base = self._settings.time_base
         times = [(p.start + pts) * base - timeline.origin for p in parts for pts in p.pts]
-        verify_video(
-            joined,
-            times,
-            size=(self._settings.width, self._settings.height),
-            exact=self._carry.container.exact_times,
-            full=self._verify == "full",
-        )
+        self._check_written(joined, times)
         check()
         output = partial_name(self._output) if partial else self._output
         give_name(joined, output)
         if not partial:
             self.folder.remove()
         return output
+
+    def _check_written(self, joined: Path, times: Sequence[Fraction]) -> None:
+        container = self._carry.container
+        try:
+            verify_video(
+                joined,
+                times,
+                size=(self._settings.width, self._settings.height),
+                exact=container.exact_times,
+                full=self._verify == "full",
+            )
+        except VerificationError as error:
+            if container.exact_times or len({round(time * 1000) for time in times}) == len(times):
+                raise
+            self.folder.remove()  # what the hint advises is another job
+            raise OptionsError(
+                f"{container.form} counts milliseconds, and frames of this source come closer",
+                path=self._output,
+                hint="name the output .mp4 or .mov",
+            ) from error
 
     def _end_segment(self) -> None:
         writer, self._writer = self._writer, None
