@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from time import perf_counter
+from time import perf_counter, sleep
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -24,6 +24,8 @@ from vidsr.errors import OptionsError, VidsrError
 __all__ = ["OnDemand", "Prefetch"]
 
 T = TypeVar("T")
+
+_START_SECONDS = 1.0  # in which a thread whose start was interrupted shows whether it runs
 
 
 class Prefetch(Generic[T]):
@@ -81,7 +83,14 @@ class Prefetch(Generic[T]):
         self._ended = False
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, args=(source,), name=f"vidsr-{name}", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # Ctrl-C: nobody else can end the thread, which may run or be about to
+            until = perf_counter() + _START_SECONDS
+            while not (self._thread.is_alive() or self._ended) and perf_counter() < until:
+                sleep(0.001)
+            self.close()
+            raise
 
     @property
     def queued_bytes(self) -> int:
@@ -134,8 +143,13 @@ class Prefetch(Generic[T]):
             self._queue.clear()
             self._bytes = 0
             self._changed.notify_all()
-        if self._thread is not threading.current_thread():
+        if self._thread is threading.current_thread() or self._thread.ident is None:
+            return
+        try:
             self._thread.join()
+        except BaseException:  # Ctrl-C: whoever closes what the thread uses must still find it ended
+            self._thread.join()
+            raise
 
     def _run(self, source: Iterable[T]) -> None:
         iterator: Iterator[T] | None = None
