@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from vidsr.cli.job_options import JOB_OPTIONS, job_fields
 from vidsr.cli.outcome import told
 from vidsr.cli.progress import ProgressBar
-from vidsr.errors import OptionsError
-from vidsr.job import DEFAULT_SCALE, Job, parse_scale, parse_time
+from vidsr.job import DEFAULT_SCALE, Job
 
 __all__ = ["upscale"]
 
@@ -189,38 +189,8 @@ def upscale(
 
     Interrupted, the same command continues where it was.
     """
-    job = Job(
-        source=source,
-        output=output,
-        model=model,
-        scale=None if scale is None else parse_scale(scale),
-        size=size,
-        model_range=None if model_range is None else _one_of("--model-range", model_range, 1, 255),
-        backend=backend,
-        device=device,
-        precision=_one_of("--precision", precision, "auto", "f32", "bf16"),
-        threads=threads,
-        tile=tile,
-        chroma=_one_of("--chroma", chroma, "bicubic", "nearest"),
-        deinterlace=_one_of("--deinterlace", deinterlace, "auto", "off", "frame", "field", "idet"),
-        codec=codec,
-        crf=crf,
-        preset=preset,
-        pix_fmt=pix_fmt,
-        encoder_options=dict(map(_key_value, encoder_option or [])),
-        encoder_threads=encoder_threads,
-        video_stream=video_stream,
-        on_error=_one_of("--on-error", on_error, "stop", "skip", "conceal"),
-        drop=tuple(drop or ()),
-        start=None if start is None else parse_time(start),
-        end=None if end is None else parse_time(end),
-        frames=frames,
-        segment_frames=segment_frames,
-        overwrite=overwrite,
-        discard=discard,
-        allow_network=allow_network,
-        verify=_one_of("--verify", verify, "packets", "full"),
-    )
+    given = {name: value for name, value in locals().items() if name in JOB_OPTIONS}
+    job = Job(source=source, output=output, **job_fields(given))
     if plan:
         _print_plan(job, as_json=as_json)
         return
@@ -246,16 +216,3 @@ def _print_plan(job: Job, *, as_json: bool) -> None:
     typer.echo(
         json.dumps(records.to_mapping(forecast, keep_none=True), indent=1) if as_json else foretold(forecast)
     )
-
-
-def _one_of(option: str, value: str | int, *choices: str | int) -> Any:
-    if value not in choices:
-        raise OptionsError(f"{option} takes {', '.join(map(str, choices))}, not '{value}'")
-    return value
-
-
-def _key_value(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise OptionsError(f"-e takes key=value, not '{text}'")
-    return key, value
