@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidsr.cli import doctor, evaluate, export, models, probe, train, upscale
+from vidsr.cli import batch, doctor, evaluate, export, models, probe, train, upscale
 
 __all__ = ["app"]
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("upscale")(upscale.upscale)
+app.add_typer(batch.app, name="batch")
 app.command("probe")(probe.probe)
 app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
