@@ -53,7 +53,7 @@ def run(
             "-o",
             "--output",
             help="Template of the results' names, such as 'out/{stem}_{target}{suffix}'. Fields: {folder}"
-            " {root} {subfolder} {name} {stem} {target} {model} {codec} {suffix}. Default: beside the source.",
+            " {root} {subfolder} {name} {stem} {target} {model} {codec} {suffix}. Default: beside it.",
             rich_help_panel=_PLAN,
         ),
     ] = None,

@@ -1,0 +1,66 @@
+"""The two batches in examples/, run as a reader would run them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from describe import describe
+from synth import make_clip
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def test_season(tmp_path: Path) -> None:
+    folder = tmp_path / "season" / "s01"
+    folder.mkdir(parents=True)
+    shutil.copy(EXAMPLES / "clip.mp4", folder / "e1.mp4")
+    make_clip(folder / "e2.mkv", times=6, sound=True)
+    shutil.copy(EXAMPLES / "season.toml", tmp_path)
+    command = [sys.executable, "-m", "vidsr", "batch", "season.toml", "--preset", "ultrafast"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "2 jobs: 2 done" in done.stdout
+    after, before = describe(tmp_path / "season_2x" / "s01" / "e1.mkv"), describe(folder / "e1.mp4")
+    assert (after.size, after.pixel_format) == ((640, 360), "yuv420p10le")
+    assert ("video", "hevc") in after.kinds
+    assert after.sound == before.sound
+    assert len(after.subtitles) == len(before.subtitles) == 1
+    assert [chapter[2] for chapter in after.chapters] == ["Mountains", "The sign"]
+    assert describe(tmp_path / "season_2x" / "s01" / "e2.mkv").sound == describe(folder / "e2.mkv").sound
+    assert sorted(path.name for path in (tmp_path / "season_2x" / "s01").iterdir()) == ["e1.mkv", "e2.mkv"]
+
+
+def test_watched_queue(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mkv", times=6)
+    command = ["sh", str(EXAMPLES / "watched_queue.sh"), "incoming", "done", "--backend", "nearest"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            wait_for(tmp_path / "done" / ".vidsr-batch", process)
+            (tmp_path / "incoming" / "later").mkdir()
+            for name in ("a.mkv", "later/b.mkv"):
+                shutil.copy(clip, tmp_path / "incoming" / name)
+            wait_for(tmp_path / "done" / "later" / "b_2x.mp4", process)
+            wait_for(tmp_path / "done" / "a_2x.mp4", process)
+            assert not (tmp_path / "done" / "clip_2x.mp4").exists()
+        finally:
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "interrupted" in said
+    left = [path.name for path in (tmp_path / "done").rglob("*") if path.name.endswith(".vidsr")]
+    assert not left
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read() if process.stderr else ""
+        assert time.monotonic() < deadline, f"waited for {path} in vain"
+        time.sleep(0.1)
