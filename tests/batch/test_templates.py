@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidsr.batch.inputs import BatchSource
-from vidsr.batch.templates import PendingName, check_template, in_folder, resolve
+from vidsr.batch.templates import PendingName, anchor, check_template, in_folder, resolve
 from vidsr.errors import OptionsError
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.planning import default_output
@@ -207,3 +207,21 @@ def test_different_stems_stay_different(one: str, other: str) -> None:
         pair = [resolve(None, source(f"/in/{name}"), job()) for name in (one, other)]
         assert all(isinstance(name, PendingName) for name in pair)
         assert named(None, source(f"/in/{one}")) != named(None, source(f"/in/{other}"))
+
+
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        (None, "root"),
+        ("{folder}/{stem}_2x.mp4", "root"),
+        ("{root}/2x/{stem}.mp4", "root"),
+        ("out/{subfolder}/{stem}.mkv", "base/out"),
+        ("out_{stem}.mkv", "base"),
+        ("/far/away/{stem}.mkv", "/far/away"),
+        ("/far/away{stem}.mkv", "/far"),
+    ],
+)
+def test_anchor_is_the_same_whatever_sources_come(tmp_path: Path, template: str | None, wanted: str) -> None:
+    for place in ("a.mp4", "s1/a.mp4"):
+        source = BatchSource(source=tmp_path / "root" / place, root=tmp_path / "root")
+        assert anchor(template, source, base=tmp_path / "base") == tmp_path / wanted

@@ -33,6 +33,7 @@ def test_season(tmp_path: Path) -> None:
     assert [chapter[2] for chapter in after.chapters] == ["Mountains", "The sign"]
     assert describe(tmp_path / "season_2x" / "s01" / "e2.mkv").sound == describe(folder / "e2.mkv").sound
     assert sorted(path.name for path in (tmp_path / "season_2x" / "s01").iterdir()) == ["e1.mkv", "e2.mkv"]
+    assert (tmp_path / "season_2x" / ".vidsr-batch").is_dir()  # also for a second season, in another folder
 
 
 def test_watched_queue(tmp_path: Path) -> None:

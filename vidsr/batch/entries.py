@@ -13,7 +13,7 @@ from vidsr.batch.finding import real_place
 from vidsr.batch.inputs import BatchSource
 from vidsr.batch.manifest import merge
 from vidsr.batch.results import Results
-from vidsr.batch.templates import PendingName, check_template, in_folder, resolve
+from vidsr.batch.templates import PendingName, anchor, check_template, in_folder, resolve
 from vidsr.errors import OptionsError, one_line
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.sources import without_password
@@ -39,6 +39,8 @@ class BatchEntry:
     """The output, where its end is known only when the source is looked at; the job's is None then."""
     result: Path | None
     """Where the result will lie, without the suffix where it is pending; None: nothing is written."""
+    anchor: Path
+    """The folder that results of its kind are below, also those of sources to come."""
 
 
 def plan_batch(
@@ -102,6 +104,7 @@ def _entry(
         job=Job(**merged),
         pending=pending,
         result=result,
+        anchor=anchor(source.output if template is None else template, source, base=base),
     )
     return entry, source
 

@@ -66,8 +66,12 @@ class Prepared:
 
 
 def state_folder(entries: Sequence[BatchEntry]) -> Path:
-    """Return the state folder of a batch that names none: in the folder that all results are below."""
-    places = [entry.result.parent for entry in entries if entry.result is not None]
+    """Return the state folder of a batch that names none: in the folder that all results are below.
+
+    Raises:
+        OptionsError: They have none in common but the root of the file system.
+    """
+    places = [entry.anchor for entry in entries if entry.result is not None]
     common = Path(os.path.commonpath(places)) if places else Path.cwd()
     if common == Path(common.anchor):
         raise OptionsError("the results have no folder in common", hint="name a folder with --state")

@@ -37,7 +37,7 @@ from vidsr.job import NULL_OUTPUT, Job, parse_size
 from vidsr.sources import is_pattern, is_sequence, named_after
 from vidsr.target import scale_label
 
-__all__ = ["CHOSEN_SUFFIXES", "FIELDS", "PendingName", "check_template", "in_folder", "resolve"]
+__all__ = ["CHOSEN_SUFFIXES", "FIELDS", "PendingName", "anchor", "check_template", "in_folder", "resolve"]
 
 FIELDS = ("folder", "root", "subfolder", "name", "stem", "target", "model", "codec", "suffix")
 """What a template can hold."""
@@ -161,6 +161,20 @@ def resolve(
             hint=f"end the template '{template}' with {{suffix}}, or leave {{target}} out",
         )
     return path if sequence or _is_literal_pattern(parts) else _no_pattern(path)
+
+
+def anchor(template: str | None, source: BatchSource, *, base: Path | None = None) -> Path:
+    """Return the folder that all results of a template are below, whatever sources there will be.
+
+    Args:
+        template: As for `resolve`, and checked.
+        source: Where the source came from.
+        base: As for `resolve`.
+    """
+    if template is None or template.startswith(("{folder}", "{root}")):
+        return source.root
+    first = next(iter(Formatter().parse(template)))[0]
+    return absolute((base or Path()) / first[: first.rfind("/") + 1])
 
 
 def _suffixes(source: Path) -> frozenset[str]:
