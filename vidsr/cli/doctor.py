@@ -14,6 +14,15 @@ _ENCODERS = (
     " png mjpeg tiff libwebp"
 ).split()
 
+_EXTRAS = {
+    "torch": "train",
+    "watchdog": "watch",
+    "ray": "ray",
+    "tensorrt": "tensorrt",
+    "pycuda": "tensorrt",
+}
+"""Which extra of vidsr brings a package."""
+
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
@@ -39,11 +48,22 @@ def _examine() -> dict[str, dict[str, Any]]:
     from vidsr.video.library import describe_library
 
     versions = {}
-    for package in ("vidsr", "av", "openvino", "onnx", "numpy", "torch", "tensorrt", "pycuda"):
+    for package in (
+        "vidsr",
+        "av",
+        "openvino",
+        "onnx",
+        "numpy",
+        "torch",
+        "watchdog",
+        "ray",
+        "tensorrt",
+        "pycuda",
+    ):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
-            extra = {"torch": "train", "tensorrt": "tensorrt", "pycuda": "tensorrt"}.get(package)
+            extra = _EXTRAS.get(package)
             versions[package] = "absent" + (f"; pip install 'vidsr[{extra}]'" if extra else "")
     backends = {}
     for name in BACKENDS:
