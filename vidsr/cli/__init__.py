@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 3 some of a batch, 130 interrupted, 143 terminated."""
+    """Run the command line and exit with one of the README's codes."""
     mend_streams()
     catch_signals()
     code = _run(sys.argv[1:])
