@@ -26,7 +26,7 @@ from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink, Stretch
 from vidsr.video.video_sink import VideoSink
 
-__all__ = ["Progress", "make_frames", "open_sink", "open_upscaler", "report_of", "run"]
+__all__ = ["Progress", "keep_part", "make_frames", "open_sink", "open_upscaler", "report_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
             for stretch in sink.left():
                 make_frames(job, plan, sink, upscaler, stretch, work, told)
         except DecodeError as error:
-            raise _keep_part(sink, error) from error
+            raise keep_part(sink, error) from error
         seconds = perf_counter() - working
         told("joining")
         joining = perf_counter()
@@ -199,8 +199,11 @@ def report_of(
     )
 
 
-def _keep_part(sink: Sink, error: DecodeError) -> DecodeError:
-    """Give what was made before a source broke off a name of its own; return the error that says so."""
+def keep_part(sink: Sink, error: DecodeError) -> DecodeError:
+    """Give what was made before a source broke off a name of its own; return the error that says so.
+
+    Where there is nothing to keep, that is `error` itself.
+    """
     try:
         kept = sink.finish(partial=True)
     except OptionsError:  # there is not one frame

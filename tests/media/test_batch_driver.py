@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from describe import describe
 from synth import make_clip
 
 import vidsr
@@ -70,3 +71,20 @@ def test_one_jobs_failure_is_not_the_others(tmp_path: Path) -> None:
     assert good.exists()
     assert (tmp_path / "good_2x.mkv").exists()
     assert not (tmp_path / "bad_2x.mkv").exists()
+
+
+def test_what_was_made_before_a_source_breaks_off_is_kept(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "whole.mkv", times=60, options={"g": "12"})
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    job = vidsr.Job(source=cut, output=tmp_path / "cut_2x.mkv", **COMMON)
+    with Store.open(tmp_path / "state", create=True) as store:
+        store.add([NewJob(key="cut", name="cut", job=job, fingerprint={})])
+        with Driver(store, tmp_path / "state", DriverOptions(workers=2, threads=1, max_tries=1)) as driver:
+            driver.run()
+        (row,) = store.jobs()
+    kept = tmp_path / "cut_2x.partial.mkv"
+    assert row.state == "failed"
+    assert str(kept) in (row.error or "")
+    assert not job.output or not job.output.exists()
+    assert 12 <= len(describe(kept).times) < 60

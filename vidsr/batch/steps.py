@@ -12,10 +12,10 @@ from typing import Any
 from vidsr.batch.memory import memory_of
 from vidsr.batch.rows import PlannedSegment
 from vidsr.batch.templates import PendingName
-from vidsr.errors import OptionsError, OutputError
+from vidsr.errors import DecodeError, OptionsError, OutputError
 from vidsr.heap import give_back_large_blocks
 from vidsr.job import NULL_OUTPUT, Job
-from vidsr.pipeline import make_frames, open_sink, open_upscaler, report_of
+from vidsr.pipeline import keep_part, make_frames, open_sink, open_upscaler, report_of
 from vidsr.planning import Plan, make_plan
 from vidsr.report import JobReport, StageTimes, Work
 from vidsr.stages import LARGE_BYTES
@@ -166,6 +166,21 @@ class Steps:
             sink.end(reach.last.number + 1)
         work.warnings += tuple(upscaler.notes)
         return work
+
+    def keep(self, key: str, job: Job, error: DecodeError) -> DecodeError:
+        """Keep what was made of a source before it broke off, as ``name.partial.mp4``; return what says so.
+
+        Args:
+            key: Names the job.
+            job: The job, which has failed.
+            error: Why; it is returned where there is nothing to keep.
+
+        Raises:
+            VidsrError: What was made cannot be joined.
+        """
+        job, plan = self._planned(key, job)
+        with _opened(job, plan) as sink:
+            return keep_part(sink, error)
 
     def join(self, key: str, job: Job, parts: Sequence[Work], *, since: float) -> JobReport:
         """Join a job's segments into its result, verify and name it.

@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from vidsr.batch import claims, encoding
@@ -67,9 +66,7 @@ class Store(View):
         """Return the open plan."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the plan."""
         self.close()
 
@@ -250,6 +247,12 @@ class Store(View):
             final = final or row["tries"] + 1 >= max_tries
             claims.try_failed(db, row, error, now, final=final, due=now + delay)
             return final
+
+    def explain(self, job: int, error: str) -> None:
+        """Say better why a job has failed; nothing happens to one that has not, or not any more."""
+        with self._database.writing() as db:
+            said = encoding.plain(error)
+            db.execute("UPDATE jobs SET error = ? WHERE id = ? AND state = 'failed'", (said, job))
 
     def released(self, task: int, worker: str) -> None:
         """Give a task back without counting a try."""

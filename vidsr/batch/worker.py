@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,7 +28,7 @@ from vidsr.batch.rows import LeaseLostError, PlannedSegment, Task
 from vidsr.batch.steps import Steps
 from vidsr.batch.store import Store
 from vidsr.batch.templates import PendingName
-from vidsr.errors import ModelError, OptionsError, UnsupportedFormatError, VidsrError, one_line
+from vidsr.errors import DecodeError, ModelError, OptionsError, UnsupportedFormatError, VidsrError, one_line
 from vidsr.job import Job
 from vidsr.report import Work
 
@@ -119,22 +120,32 @@ class Worker:
         except LeaseLostError:
             pass  # another has it, or nobody wants it any more
         except Exception as error:  # noqa: BLE001 - one job's failure is not the others'
-            self._failed(error)
+            if self._failed(error) and isinstance(error, DecodeError) and task.kind != "plan":
+                self._keep(task, job, steps, error)
         finally:
             with self._lock:
                 self._held = {}
 
-    def _failed(self, error: Exception) -> None:
+    def _keep(self, task: Task, job: Job, steps: Steps, error: DecodeError) -> None:
+        """Keep what was made of a job that has failed because its source breaks off."""
+        with suppress(VidsrError):  # the job has failed, and its error says why
+            kept = steps.keep(task.key, job, error)
+            if kept is not error:
+                self._store.explain(task.job_id, one_line(str(kept)))
+
+    def _failed(self, error: Exception) -> bool:
+        """Give back what is held, a try that failed; return whether the job has failed with it."""
         final = isinstance(error, _FINAL)
         text = str(error) if isinstance(error, VidsrError) else f"unexpected {type(error).__name__} ({error})"
         with self._lock:
             held = list(self._held.values())
+        failed = False
         for number, task in enumerate(sorted(held, key=lambda task: task.number)):
             try:
                 if number:
                     self._store.released(task.id, self.name)  # it was only about to begin
                     continue
-                self._store.failed(
+                failed = self._store.failed(
                     task.id,
                     self.name,
                     one_line(text),
@@ -144,6 +155,7 @@ class Worker:
                 )
             except LeaseLostError:
                 continue
+        return failed
 
     def _plan(self, task: Task, job: Job, steps: Steps) -> None:
         pending = task.fingerprint.get("pending")

@@ -89,14 +89,12 @@ class BatchBar:
         ended = counts["done"]
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         bar.set_description_str(f"{ended}/{len(standing.jobs)} jobs{failed} ", refresh=False)
-        eta = "" if standing.eta_seconds is None else f", {_clock(standing.eta_seconds)} left"
-        about = "" if standing.exact else ", about"
+        about = "" if standing.exact else "about "
+        eta = "" if standing.eta_seconds is None else f", {about}{_clock(standing.eta_seconds)} left"
         names = list(dict.fromkeys(one.name for one in standing.working))
         more = f" +{len(names) - _MOST_NAMES}" if len(names) > _MOST_NAMES else ""
         now = ", ".join(_short(name) for name in names[:_MOST_NAMES]) + more
-        bar.set_postfix_str(
-            f"{standing.fps:.1f} fps{about if eta else ''}{eta}{': ' if now else ''}{now}", refresh=False
-        )
+        bar.set_postfix_str(f"{standing.fps:.1f} fps{eta}{': ' if now else ''}{now}", refresh=False)
         bar.update(standing.frames - bar.n)
         if sys.stderr.isatty():
             bar.refresh()
