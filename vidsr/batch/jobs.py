@@ -46,7 +46,7 @@ def _add_one(db: sqlite3.Connection, item: NewJob, now: float) -> str:
         )
         db.execute("INSERT INTO tasks (job, kind) VALUES (?, 'plan')", (cursor.lastrowid,))
         return "new"
-    changed = row["fingerprint"] != fingerprint
+    changed = row["fingerprint"] != fingerprint or (item.anew and row["state"] != "done")
     if changed:
         _refuse_held(db, row, now)
     if changed or row["state"] != "done":

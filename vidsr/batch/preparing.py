@@ -116,7 +116,7 @@ def prepare(
             print_["pending"] = {k: v for k, v in asdict(entry.pending).items() if k != "suffixes"}
         found.keys.append(entry.key)
         job, kept = _compared(store, found, row, job, json.loads(json.dumps(print_)), entry.name)
-        jobs.append(NewJob(key=entry.key, name=entry.name, job=job, fingerprint=kept))
+        jobs.append(NewJob(key=entry.key, name=entry.name, job=job, fingerprint=kept, anew=job.discard))
     store.add(jobs)
     return found
 

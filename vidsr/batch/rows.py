@@ -50,6 +50,8 @@ class NewJob:
     job: Job
     fingerprint: Mapping[str, Any]
     """What decides the result's bytes (input, options, model, versions), for JSON. Another is another job."""
+    anew: bool = False
+    """Whether it begins anew, unless it is done, although it is the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
