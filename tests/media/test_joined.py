@@ -57,7 +57,10 @@ ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
     "x265": ("libx265", {}),
     "x265-open": ("libx265", {"x265-params": "open-gop=1:keyint=5:min-keyint=5:bframes=3:b-adapt=0"}),
     "x265-closed": ("libx265", {"x265-params": "no-open-gop=1:keyint=7:bframes=4"}),
-    "x265-radl": ("libx265", {"x265-params": "no-open-gop=1:radl=2:keyint=7:min-keyint=7:bframes=3:b-adapt=0"}),
+    "x265-radl": (
+        "libx265",
+        {"x265-params": "no-open-gop=1:radl=2:keyint=7:min-keyint=7:bframes=3"},
+    ),
     "svt-av1": ("libsvtav1", {}),
     "svt-av1-open": ("libsvtav1", {"g": "8", "svtav1-params": "irefresh-type=1"}),
     "svt-av1-closed": ("libsvtav1", {"g": "8", "svtav1-params": "irefresh-type=2"}),
@@ -118,11 +121,11 @@ def shown(path: Path) -> list[Fraction]:
         return [frame.pts * frame.time_base for frame in file.decode(video=0)]
 
 
-def check(kept: Kept, job: vidsr.Job, output: Path, *, least: int = LEAST) -> None:
+def check(kept: Kept, job: vidsr.Job, output: Path) -> None:
     """Compare a result with its segments: planes, times, and that playing can begin at each joint."""
     unit = Fraction(1, vidsr.probe(Path(str(job.source))).time_base.denominator)
     exact = output.suffix == ".mp4"
-    assert len(kept.parts) >= FRAMES // (2 * least), "too few segments to test how they are joined"
+    assert len(kept.parts) > 1, "nothing was joined"
     wanted: list[tuple[np.ndarray, ...]] = []
     times: list[Fraction] = []
     joints = []
@@ -182,8 +185,73 @@ def test_joined_as_the_segments_were(
         verify="full",
     )
     assert vidsr.run(job).frames == FRAMES
+    assert len(kept.parts) > FRAMES // (2 * LEAST)
     check(kept, job, output)
     if source.startswith("offset"):
         # Sound begins at zero in the one, and what all streams wait for goes in the other.
         expected = Fraction(37, 25) if source == "offset" else Fraction(0)
         assert abs(shown(output)[0] - expected) <= Fraction(1, 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("least", [1, 2, 3])
+def test_segments_shorter_than_what_an_encoder_reorders(
+    kept: Kept, tmp_path: Path, least: int, encoder: str, suffix: str
+) -> None:
+    codec, options = ENCODERS[encoder]
+    source = make_clip(tmp_path / "in.mp4", times=12, options={"g": str(least)})
+    output = tmp_path / f"out{suffix}"
+    job = vidsr.Job(
+        source=source,
+        output=output,
+        backend="nearest",
+        segment_frames=least,
+        codec=codec,
+        preset=FAST[codec],
+        encoder_options=options,
+        encoder_threads=2,
+        verify="full",
+    )
+    vidsr.run(job)
+    assert [len(part.pts) for part in kept.parts] == [least] * (12 // least)
+    check(kept, job, output)
+
+
+class StoppedError(Exception):
+    """Raised in the middle of a job, as Ctrl-C is."""
+
+
+@pytest.mark.parametrize("encoder", ["x265", "svt-av1"])
+@pytest.mark.parametrize("source", ["long-gop", *(pytest.param(s, marks=pytest.mark.slow) for s in SOURCES)])
+def test_stopped_anywhere_and_gone_on_with_gives_the_same_bytes(
+    clips: dict[str, Path], tmp_path: Path, source: str, encoder: str
+) -> None:
+    codec, options = ENCODERS[encoder]
+
+    def run(output: Path, stop: int | None = None) -> int:
+        def look(progress: Progress) -> None:
+            if stop is not None and progress.frames >= stop:
+                raise StoppedError
+
+        job = vidsr.Job(
+            source=source_of(clips, source),
+            output=output,
+            backend="nearest",
+            segment_frames=LEAST,
+            codec=codec,
+            preset=FAST[codec],
+            encoder_options=options,
+            encoder_threads=2,
+        )
+        return vidsr.run(job, progress=look).frames_resumed
+
+    whole, again = tmp_path / "whole.mkv", tmp_path / "again.mkv"
+    assert run(whole) == 0
+    for stop in (29, 31, FRAMES - 1):
+        with pytest.raises(StoppedError):
+            run(again, stop)
+        assert not again.exists()
+    assert LEAST <= run(again) < FRAMES
+    assert again.read_bytes() == whole.read_bytes()
