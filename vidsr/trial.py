@@ -18,7 +18,7 @@ from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink
 from vidsr.video.trial_sink import TrialSink
 
-__all__ = ["TRIAL_SECONDS", "Trial", "try_out"]
+__all__ = ["TRIAL_SECONDS", "Trial", "trial_place", "trial_sink", "try_out"]
 
 TRIAL_SECONDS = 2.0
 """How long frames flow; emptying the encoder comes on top."""
@@ -79,7 +79,7 @@ def try_out(job: Job, plan: Plan) -> Trial:
     began = perf_counter()
     with open_upscaler(job, plan) as upscaler:
         opening = perf_counter() - began
-        first, place = job.start or 0.0, _place(job, plan)
+        first, place = job.start or 0.0, trial_place(job, plan)
         if place > first:
             try:
                 return _try_from(place, job, plan, upscaler, opening)
@@ -95,7 +95,8 @@ class _NothingThereError(Exception):
     """No frame came."""
 
 
-def _place(job: Job, plan: Plan) -> float:
+def trial_place(job: Job, plan: Plan) -> float:
+    """Return from where in the source a trial is made, in seconds: not its beginning where it is long."""
     begin, rate = job.start or 0.0, plan.info.frame_rate
     if plan.info.still or not rate or plan.expected_frames is None:
         return begin
@@ -115,7 +116,7 @@ def _try_from(place: float, job: Job, plan: Plan, upscaler: Upscaler, opening: f
         return stopped
 
     with ExitStack() as stack:
-        sink = stack.enter_context(_sink(plan))
+        sink = stack.enter_context(trial_sink(plan))
         reader = Reader(plan.info, span, deinterlace=plan.deinterlace, on_error=job.on_error)
         began = perf_counter()
         made, stages = flow(
@@ -155,7 +156,8 @@ def _steady(arrivals: Sequence[float]) -> float:
     return (arrivals[-1] - arrivals[0]) / (len(arrivals) - 1)
 
 
-def _sink(plan: Plan) -> Sink:
+def trial_sink(plan: Plan) -> Sink:
+    """Return where the frames of a trial go: through the encoder of the real result, into nothing."""
     info, size = plan.info, plan.target.size
     if plan.output is None or plan.settings is None:
         return NullSink(info.pixel_format, size)

@@ -43,6 +43,7 @@ def _examine() -> dict[str, dict[str, Any]]:
     from importlib.metadata import PackageNotFoundError, version
 
     from vidsr.backends import BACKENDS, get_backend
+    from vidsr.batch.remembered import described
     from vidsr.cores import usable_cores
     from vidsr.models.lookup import engine_folders, list_models
     from vidsr.video.library import describe_library
@@ -81,5 +82,5 @@ def _examine() -> dict[str, dict[str, Any]]:
         "ffmpeg": describe_library(_ENCODERS),
         "models": {m.spec.id: str(m.path) for m in list_models()}
         or {"none": f"looked in {', '.join(map(str, engine_folders())) or 'no folder'}"},
-        "cache": {"none": "this version keeps nothing outside <output>.vidsr folders"},
+        "cache": {"workers": described()},
     }
