@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from vidsr import records
 from vidsr.batch.driver import Driver, DriverOptions
 from vidsr.batch.entries import BatchEntry, plan_batch
 from vidsr.batch.finding import absolute
@@ -19,7 +20,9 @@ from vidsr.batch.preparing import STATE_FOLDER, Prepared, prepare, state_folder
 from vidsr.batch.rows import JOB_STATES, JobRow, JobState
 from vidsr.batch.store import Store
 from vidsr.batch.templates import check_template
+from vidsr.batch.tuning import choose_workers
 from vidsr.errors import OptionsError
+from vidsr.job import Job
 
 __all__ = ["BatchOptions", "BatchResult", "Viewer", "run_batch"]
 
@@ -164,7 +167,12 @@ def _workers(options: BatchOptions, inputs: Inputs, store: Store, prepared: Prep
         return options.workers, "as was asked for"
     if inputs.workers is not None:
         return inputs.workers, "as the manifest says"
-    return 1, "nothing was measured"
+    mine = set(prepared.keys)
+    rows = [row for row in store.jobs() if row.state in ("waiting", "running")]
+    left = [records.from_mapping(Job, row.job) for row in rows if row.key in mine or not mine]
+    if not left:
+        return 1, "nothing to measure with"
+    return choose_workers(left)
 
 
 def _folders(options: BatchOptions) -> Sequence[Path]:

@@ -44,7 +44,8 @@ class BatchBar:
     def begin(self, state: Path, prepared: Prepared, workers: int, why: str) -> None:
         """Tell what is to be done."""
         self._say(f"{prepared.told()}")
-        self._say(f"plan in {state}; {workers} {'worker' if workers == 1 else 'workers'}, {why}")
+        self._say(f"plan in {state}")
+        self._say(why if why.startswith(str(workers)) else f"{workers} workers: {why}")
 
     def warn(self, text: str) -> None:
         """Tell something that the user should know."""
