@@ -132,7 +132,7 @@ def test_thirty_kills(tmp_path: Path) -> None:
         finished = False
         while not finished:
             batch.start()
-            until = time.monotonic() + rng.uniform(0.6, 3.0)
+            until = time.monotonic() + rng.uniform(0.8, 5.0)
             while time.monotonic() < until and batch.running():
                 time.sleep(0.005)
             what = rng.choice(list(kills))
