@@ -190,6 +190,7 @@ def test_one_with_something_else_in_it_stays(
 ) -> None:
     """A file, a folder, and links where vidsr has files."""
     target = tmp_path / "target"
+    target.write_text("not to be touched")
     if name == "notes.txt":
         (left / name).write_text("mine")
     elif name == "folder":
@@ -203,7 +204,7 @@ def test_one_with_something_else_in_it_stays(
     assert one["reason"].startswith(f"'{name}' in it is ")
     assert name in remove_leftover(left).failure
     assert state(left) == before
-    assert not target.exists()
+    assert target.read_text() == "not to be touched"
 
 
 def test_links_are_not_followed(left: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
