@@ -8,7 +8,8 @@ segments begin, which is the worst case: at a cut between scenes an encoder begi
 enlarged in one piece and in segments of each length, each run a process of its own. A round goes through the
 lengths in turn, every other one backwards. Time is the CPU time of the process from the job's begin to its
 end: the median over rounds of its ratio to the run in one piece of the same round; "wall" is the same of wall
-time. Bytes are those of the video's packets.
+time. Bytes are those of the video's packets, PSNR is that of all luma against the same frames without loss,
+because an encoder may spend less and give less.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
+import numpy as np
 
 import vidsr
 
@@ -71,8 +75,18 @@ def lengthen(clip: Path, target: Path, *, frames: int, height: int, keys: int) -
         out.mux(stream.encode(None))
 
 
-def one_run(job: vidsr.Job) -> tuple[float, float, int, int]:
-    """Return CPU seconds, wall seconds, segments and bytes of a job."""
+@dataclass(frozen=True)
+class Run:
+    """What one run took and gave."""
+
+    cpu: float
+    wall: float
+    segments: int
+    size: int
+
+
+def one_run(job: vidsr.Job) -> Run:
+    """Do a job in a process of its own."""
     output = job.output or Path()
     file = output.with_name("job.toml")
     file.write_text(job.to_toml(), encoding="utf-8")
@@ -81,29 +95,43 @@ def one_run(job: vidsr.Job) -> tuple[float, float, int, int]:
     )
     cpu, wall, segments = json.loads(done.stdout)
     with av.open(str(output)) as result:
-        return cpu, wall, segments, sum(packet.size for packet in result.demux(video=0))
+        return Run(cpu, wall, segments, sum(packet.size for packet in result.demux(video=0)))
 
 
-def measure(source: Path, lengths: list[int], rounds: int, job: dict[str, object]) -> list[str]:
-    """Return a row of the table for each length, without the clip's name."""
-    runs: dict[int, list[tuple[float, float, int, int]]] = {length: [] for length in lengths}
+def psnr(result: Path, exact: Path) -> float:
+    """Return the PSNR of all luma of a video against another."""
+    errors = []
+    with av.open(str(result)) as a, av.open(str(exact)) as b:
+        for frame, other in zip(a.decode(video=0), b.decode(video=0), strict=True):
+            luma, wanted = (f.to_ndarray()[: f.height].astype(np.int16) for f in (frame, other))
+            errors.append(np.square(luma - wanted).mean())
+    return float(10 * np.log10(255**2 / np.mean(errors)))
+
+
+def measure(source: Path, lengths: list[int], rounds: int, options: dict[str, Any]) -> list[str]:
+    """Return a row of the table for each length but the first, without the clip's name."""
+    output, exact = source.with_name("out.mp4"), source.with_name("exact.mkv")
+    vidsr.run(vidsr.Job(source=source, output=exact, **options | {"codec": "ffv1"}))
+    runs: dict[int, list[Run]] = {length: [] for length in lengths}
+    quality: dict[int, float] = {}
     for number in range(rounds):
         for length in lengths[:: -1 if number % 2 else 1]:
-            output = source.with_name("out.mp4")
-            run = one_run(
-                vidsr.Job(source=source, output=output, segment_frames=length, overwrite=True, **job)  # type: ignore[arg-type]
-            )
-            print(source.stem, length, *run, file=sys.stderr, flush=True)
+            job = vidsr.Job(source=source, output=output, segment_frames=length, overwrite=True, **options)
+            run = one_run(job)
             runs[length].append(run)
-    whole = runs.pop(lengths[0])
+            if length not in quality:
+                quality[length] = psnr(output, exact)
+            print(source.stem, length, run, quality[length], file=sys.stderr, flush=True)
+    (first, whole), *others = runs.items()
     rows = []
-    for length, taken in runs.items():
-        cpu, wall = (
-            statistics.median(run[i] / one[i] - 1 for run, one in zip(taken, whole, strict=True))
-            for i in (0, 1)
+    for length, taken in others:
+        pairs = list(zip(taken, whole, strict=True))
+        cpu = statistics.median(run.cpu / one.cpu - 1 for run, one in pairs)
+        wall = statistics.median(run.wall / one.wall - 1 for run, one in pairs)
+        size, lost = taken[0].size / whole[0].size - 1, quality[length] - quality[first]
+        rows.append(
+            f"{length} | {taken[0].segments} | {cpu:+.1%} | {wall:+.1%} | {size:+.2%} | {lost:+.3f} |"
         )
-        size = taken[0][3] / whole[0][3] - 1
-        rows.append(f"{length} | {taken[0][2]} | {cpu:+.1%} | {wall:+.1%} | {size:+.2%} |")
     return rows
 
 
@@ -114,19 +142,15 @@ def main() -> None:
     parser.add_argument("--codec", default="libx264")
     parser.add_argument("--lengths", nargs="+", type=int, default=[30, 60, 120, 240, 480])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=1920)
+    parser.add_argument("--frames", type=int, default=1680)
     parser.add_argument(
-        "--height", type=int, default=180, help="of the source; the result has twice as many rows"
+        "--height", type=int, default=120, help="of the source; the result has twice as many rows"
     )
     parser.add_argument("--keys", type=int, default=30)
     parser.add_argument("--model", default="ecbsr-m4c8")
     parser.add_argument("--backend", default="auto")
     arguments = parser.parse_args()
-    job: dict[str, object] = {
-        "codec": arguments.codec,
-        "model": arguments.model,
-        "backend": arguments.backend,
-    }
+    job = {"codec": arguments.codec, "model": arguments.model, "backend": arguments.backend}
     rows = []
     for clip in arguments.clips:
         with tempfile.TemporaryDirectory() as folder:
@@ -134,8 +158,8 @@ def main() -> None:
             lengthen(clip, source, frames=arguments.frames, height=arguments.height, keys=arguments.keys)
             found = measure(source, [arguments.frames, *arguments.lengths], arguments.rounds, job)
             rows += [f"| {clip.stem} | {arguments.codec} | {row}" for row in found]
-    print("| clip | codec | frames in a segment | segments | CPU time | wall | bytes |")
-    print("|---|---|--:|--:|--:|--:|--:|")
+    print("| clip | codec | frames in a segment | segments | CPU time | wall | bytes | PSNR, dB |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|")
     print("\n".join(rows))
 
 
