@@ -8,8 +8,8 @@ segments begin, which is the worst case: at a cut between scenes an encoder begi
 enlarged in one piece and in segments of each length, each run a process of its own. A round goes through the
 lengths in turn, every other one backwards. Time is the CPU time of the process from the job's begin to its
 end: the median over rounds of its ratio to the run in one piece of the same round; "wall" is the same of wall
-time. Bytes are those of the video's packets, PSNR is that of all luma against the same frames without loss,
-because an encoder may spend less and give less.
+time. Bytes are those of the video's packets. An encoder may spend less and give less, so "at equal PSNR"
+sets the loss of PSNR (all luma, against the same frames without loss) off at the price of a dB between two crf.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def psnr(result: Path, exact: Path) -> float:
 def measure(source: Path, lengths: list[int], rounds: int, options: dict[str, Any]) -> list[str]:
     """Return a row of the table for each length but the first, without the clip's name."""
     output, exact = source.with_name("out.mp4"), source.with_name("exact.mkv")
-    vidsr.run(vidsr.Job(source=source, output=exact, **options | {"codec": "ffv1"}))
+    vidsr.run(vidsr.Job(source=source, output=exact, **options | {"codec": "ffv1", "crf": None}))
     runs: dict[int, list[Run]] = {length: [] for length in lengths}
     quality: dict[int, float] = {}
     for number in range(rounds):
@@ -123,14 +123,20 @@ def measure(source: Path, lengths: list[int], rounds: int, options: dict[str, An
                 quality[length] = psnr(output, exact)
             print(source.stem, length, run, quality[length], file=sys.stderr, flush=True)
     (first, whole), *others = runs.items()
+    coarser = options | {"crf": options["crf"] + 1}
+    worse = one_run(vidsr.Job(source=source, output=output, segment_frames=first, overwrite=True, **coarser))
+    # Bytes a dB: the logarithm of their ratio.
+    price = np.log(whole[0].size / worse.size) / (quality[first] - psnr(output, exact))
     rows = []
     for length, taken in others:
         pairs = list(zip(taken, whole, strict=True))
         cpu = statistics.median(run.cpu / one.cpu - 1 for run, one in pairs)
         wall = statistics.median(run.wall / one.wall - 1 for run, one in pairs)
-        size, lost = taken[0].size / whole[0].size - 1, quality[length] - quality[first]
+        size, gain = taken[0].size / whole[0].size, quality[length] - quality[first]
+        equal = size / np.exp(gain * price)
         rows.append(
-            f"{length} | {taken[0].segments} | {cpu:+.1%} | {wall:+.1%} | {size:+.2%} | {lost:+.3f} |"
+            f"{length} | {taken[0].segments} | {cpu:+.1%} | {wall:+.1%}"
+            f" | {size - 1:+.1%} | {gain:+.2f} | {equal - 1:+.1%} |"
         )
     return rows
 
@@ -140,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="+", type=Path)
     parser.add_argument("--codec", default="libx264")
+    parser.add_argument("--crf", type=float, default=18)
     parser.add_argument("--lengths", nargs="+", type=int, default=[30, 60, 120, 240, 480])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--frames", type=int, default=1680)
@@ -150,7 +157,12 @@ def main() -> None:
     parser.add_argument("--model", default="ecbsr-m4c8")
     parser.add_argument("--backend", default="auto")
     arguments = parser.parse_args()
-    job = {"codec": arguments.codec, "model": arguments.model, "backend": arguments.backend}
+    job = {
+        "codec": arguments.codec,
+        "crf": arguments.crf,
+        "model": arguments.model,
+        "backend": arguments.backend,
+    }
     rows = []
     for clip in arguments.clips:
         with tempfile.TemporaryDirectory() as folder:
@@ -158,8 +170,8 @@ def main() -> None:
             lengthen(clip, source, frames=arguments.frames, height=arguments.height, keys=arguments.keys)
             found = measure(source, [arguments.frames, *arguments.lengths], arguments.rounds, job)
             rows += [f"| {clip.stem} | {arguments.codec} | {row}" for row in found]
-    print("| clip | codec | frames in a segment | segments | CPU time | wall | bytes | PSNR, dB |")
-    print("|---|---|--:|--:|--:|--:|--:|--:|")
+    print("| clip | codec | frames | segments | CPU time | wall | bytes | PSNR, dB | bytes at equal PSNR |")
+    print("|---|---|--:|--:|--:|--:|--:|--:|--:|")
     print("\n".join(rows))
 
 
