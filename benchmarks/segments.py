@@ -9,7 +9,8 @@ enlarged in one piece and in segments of each length, each run a process of its 
 lengths in turn, every other one backwards. Time is the CPU time of the process from the job's begin to its
 end: the median over rounds of its ratio to the run in one piece of the same round; "wall" is the same of wall
 time. Bytes are those of the video's packets. An encoder may spend less and give less, so "at equal PSNR"
-sets the loss of PSNR (all luma, against the same frames without loss) off at the price of a dB between two crf.
+sets the loss of PSNR (all luma, against the same frames without loss) off at the price of a dB between two
+crf.
 """
 
 from __future__ import annotations
