@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -18,6 +19,8 @@ from vidsr.errors import BackendUnavailableError
 __all__ = ["Session", "first_line"]
 
 _OBJECTS_BYTES = 80 << 20  # of shared memory: calls are small; Ray takes no less than 75 MiB
+
+_TOKENS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # who may use a cluster
 
 
 class Session:
@@ -48,6 +51,9 @@ class Session:
         if self._address == "local":
             # Below the shortest name there is: sockets' names may have 107 bytes.
             self._temporary = tempfile.mkdtemp(prefix="vidsr-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
+            if not any(name in os.environ for name in _TOKENS):
+                # Ray's own way to have one would be a file in the user's home.
+                os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
             how |= {
                 "num_cpus": usable_cores(),
                 "include_dashboard": False,
