@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from vidsr.batch.rows import LeaseLostError
 from vidsr.batch.store import Store
 from vidsr.errors import OutputError, VidsrError
 
-__all__ = ["remote_store", "serve"]
+__all__ = ["Line", "remote_store", "serve"]
 
 
 _CALLS = frozenset(
@@ -25,7 +25,17 @@ _CALLS = frozenset(
 """What a worker needs of the plan."""
 
 
-def serve(store: Store, connection: Connection, gone: Callable[[], None] = lambda: None) -> threading.Thread:
+class Line(Protocol):
+    """The driver's end of what leads to a worker: a connection, or what passes on to one."""
+
+    def recv(self) -> Any:
+        """Return the worker's next call; raises `EOFError` or `OSError` once there will be none."""
+
+    def send(self, obj: Any, /) -> None:
+        """Answer it."""
+
+
+def serve(store: Store, connection: Line, gone: Callable[[], None] = lambda: None) -> threading.Thread:
     """Answer a worker's calls in a thread of its own, until the worker's end of the connection is closed.
 
     Args:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vidsr.batch.encoding import plain
 from vidsr.batch.jobs import fail_job
-from vidsr.batch.rows import LeaseLostError, PlannedSegment
+from vidsr.batch.rows import LeaseLostError, PlannedSegment, TaskKind
 
 __all__ = [
     "claim",
@@ -17,6 +18,7 @@ __all__ = [
     "give_back",
     "held",
     "leases",
+    "of_kind",
     "plan",
     "seen",
     "try_failed",
@@ -28,6 +30,7 @@ _NEXT = """
     SELECT tasks.id FROM tasks JOIN jobs ON jobs.id = tasks.job
     WHERE tasks.state = 'waiting' AND tasks.lease <= :now AND jobs.state IN ('waiting', 'running')
         AND (:room IS NULL OR jobs.memory <= :room)
+        AND tasks.id NOT IN (SELECT value FROM json_each(:avoid))
         AND (tasks.kind != 'join' OR NOT EXISTS (
             SELECT 1 FROM tasks AS part
             WHERE part.job = tasks.job AND part.kind = 'segment' AND part.state != 'done'))
@@ -45,7 +48,13 @@ _WITH_JOB = """
 
 
 def claim(
-    db: sqlite3.Connection, worker: str, host: str, now: float, seconds: float, room: int | None
+    db: sqlite3.Connection,
+    worker: str,
+    host: str,
+    now: float,
+    seconds: float,
+    room: int | None,
+    avoid: Collection[int] = (),
 ) -> sqlite3.Row | None:
     """Return the task that is now this worker's, with its job's columns; None: there is none for it."""
     if room is not None:
@@ -55,7 +64,8 @@ def claim(
             (host, now),
         ).fetchone()
         room = room - used if count else None  # alone on its host a task gets whatever it needs
-    found = db.execute(_NEXT, {"now": now, "room": room, "worker": worker}).fetchone()
+    given = {"now": now, "room": room, "worker": worker, "avoid": json.dumps(list(avoid))}
+    found = db.execute(_NEXT, given).fetchone()
     if found is None:
         return None
     row = _give(db, found["id"], worker, host, now + seconds)
@@ -114,6 +124,13 @@ def held(db: sqlite3.Connection, task: int, worker: str) -> sqlite3.Row:
     row: sqlite3.Row | None = db.execute(sql, (task, worker)).fetchone()
     if row is None:
         raise LeaseLostError(f"task {task} is no longer worker {worker}'s")
+    return row
+
+
+def of_kind(row: sqlite3.Row, kind: TaskKind) -> sqlite3.Row:
+    """Return a task that is of the kind it should be; ValueError: it is not."""
+    if row["kind"] != kind:
+        raise ValueError(f"task {row['id']} is a {row['kind']}, not a {kind}")
     return row
 
 

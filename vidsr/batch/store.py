@@ -7,7 +7,6 @@ killed at any moment.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from vidsr.batch import claims, encoding
 from vidsr.batch.database import Database
 from vidsr.batch.jobs import add, begin_anew, drop_open_tasks, select
-from vidsr.batch.rows import Added, JobState, NewJob, PlannedSegment, Task, TaskKind
+from vidsr.batch.rows import Added, JobState, NewJob, PlannedSegment, Task
 from vidsr.batch.views import View
 
 __all__ = ["Store"]
@@ -129,7 +128,14 @@ class Store(View):
     # Tasks
 
     def claim(
-        self, worker: str, *, host: str, seconds: float, room: int | None, max_tries: int
+        self,
+        worker: str,
+        *,
+        host: str,
+        seconds: float,
+        room: int | None,
+        max_tries: int,
+        avoid: Collection[int] = (),
     ) -> Task | None:
         """Return a task that is this worker's from now on; None: there is none for it now.
 
@@ -143,11 +149,12 @@ class Store(View):
             room: Bytes that all tasks held on this host may need; what needs more than is left is passed over
                 for what does not. Where none is held the first task is given whatever it needs. None: any.
             max_tries: With how many failed tries of one task a job fails.
+            avoid: Tasks that others shall have.
         """
         with self._database.writing() as db:
             now = self._clock()
             claims.expire(db, now, max_tries)
-            row = claims.claim(db, worker, host, now, seconds, room)
+            row = claims.claim(db, worker, host, now, seconds, room, avoid)
             return None if row is None else encoding.task(row)
 
     def claim_next(self, job: int, number: int, worker: str, *, host: str, seconds: float) -> Task | None:
@@ -196,7 +203,7 @@ class Store(View):
             memory: Bytes that a worker needs for the job; 0: not known.
         """
         with self._database.writing() as db:
-            row = _of_kind(claims.held(db, task, worker), "plan")
+            row = claims.of_kind(claims.held(db, task, worker), "plan")
             claims.plan(db, row, segments)
             # What was to be discarded is: tried again, the job goes on with what it has made.
             sql = (
@@ -208,7 +215,7 @@ class Store(View):
     def finished(self, task: int, worker: str, frames: int) -> None:
         """End a segment's task, which has made so many frames."""
         with self._database.writing() as db:
-            _of_kind(claims.held(db, task, worker), "segment")
+            claims.of_kind(claims.held(db, task, worker), "segment")
             db.execute("UPDATE tasks SET state = 'done', made = ? WHERE id = ?", (frames, task))
 
     def note(self, job: int, note: Mapping[str, Any]) -> None:
@@ -219,7 +226,7 @@ class Store(View):
     def joined(self, task: int, worker: str, report: Mapping[str, Any]) -> None:
         """End a join task, and with it the job; `report` is for JSON."""
         with self._database.writing() as db:
-            job = _of_kind(claims.held(db, task, worker), "join")["job"]
+            job = claims.of_kind(claims.held(db, task, worker), "join")["job"]
             db.execute("UPDATE tasks SET state = 'done' WHERE id = ?", (task,))
             db.execute(
                 "UPDATE jobs SET state = 'done', report = ?, ended = ?, frames ="
@@ -289,9 +296,3 @@ class Store(View):
                 claims.give_back(db, claims.held(db, task, worker))
             db.execute("DELETE FROM workers WHERE id = ?", (worker,))
             return len(tasks)
-
-
-def _of_kind(row: sqlite3.Row, kind: TaskKind) -> sqlite3.Row:
-    if row["kind"] != kind:
-        raise ValueError(f"task {row['id']} is a {row['kind']}, not a {kind}")
-    return row

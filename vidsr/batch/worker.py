@@ -24,6 +24,7 @@ from pathlib import Path
 from vidsr import records
 from vidsr.batch.calls import remote_store
 from vidsr.batch.memory import room_here
+from vidsr.batch.nodes import told_by_node
 from vidsr.batch.rows import LeaseLostError, PlannedSegment, Task
 from vidsr.batch.steps import Steps
 from vidsr.batch.store import Store
@@ -55,6 +56,8 @@ class WorkerOptions:
     """Bytes that all workers of this machine may need; None: what the machine has."""
     wait: bool = False
     """Whether to stay when nothing is left, because more may come."""
+    node: str = ""
+    """The cluster's node this is, for errors; "": there is no cluster."""
 
 
 class Worker:
@@ -140,6 +143,8 @@ class Worker:
         with self._lock:
             held = list(self._held.values())
         failed = False
+        if self._options.node:
+            text, final = told_by_node(self._options.node, error, text, final, held)
         for number, task in enumerate(sorted(held, key=lambda task: task.number)):
             try:
                 if number:
@@ -245,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-tries", type=int, default=3)
     parser.add_argument("--room", type=int, default=0)
     parser.add_argument("--name", default=None)
+    parser.add_argument("--node", default="")
     parser.add_argument("--wait", action="store_true")
     given = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -256,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         max_tries=given.max_tries,
         room=given.room or None,
         wait=given.wait,
+        node=given.node,
     )
     try:
         with Connection(given.calls) as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import Mapping
@@ -115,6 +116,8 @@ class WorkFolder:
         self.numbered: dict[int, Part] = {}
         self.cuts: tuple[int, ...] = ()
         self._shared = shared
+        # Two containers may have one name and the same numbers of processes.
+        self._mine = f"~{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}" if shared else ""
         try:
             self.path.mkdir(exist_ok=True)
         except OSError as error:
@@ -158,8 +161,7 @@ class WorkFolder:
     def segment_path(self, suffix: str, number: int | None = None) -> Path:
         """Return where a segment is written; the next one unless its number is given."""
         number = len(self.numbered) if number is None else number
-        mine = f"~{socket.gethostname()}-{os.getpid()}" if self._shared else ""
-        return self.path / f"{number:06d}{mine}{suffix}"
+        return self.path / f"{number:06d}{self._mine}{suffix}"
 
     def record(self, part: Part, number: int | None = None) -> None:
         """Note that a segment is whole; from now on a new run does not make it again.

@@ -1,0 +1,185 @@
+"""Batches on Ray's local cluster of two nodes: results as vidsr upscale makes them, also when a node dies."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import require
+
+import vidsr
+from vidsr.batch import session
+from vidsr.batch.cluster import ClusterDriver
+from vidsr.batch.driver import DriverOptions
+from vidsr.batch.rows import NewJob, Task
+from vidsr.batch.store import Store
+from vidsr.errors import BackendUnavailableError, OptionsError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "media"))
+from synth import make_clip
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.media,
+    # Ray's own: it leaves sockets and logs to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
+]
+
+COMMON = {"backend": "nearest", "preset": "ultrafast", "segment_frames": 12, "encoder_threads": 1}
+TWO = DriverOptions(workers=2, threads=1)
+STORE = {"object_store_memory": 80 << 20}
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """Ray, with a token and a short folder of its own, and nothing of it afterwards."""
+    if importlib.util.find_spec("ray") is None:
+        require("ray", "Ray is not installed; run: pip install 'vidsr[ray]'")
+    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        yield ray
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cluster(ray: Any) -> Iterator[Any]:
+    """Two nodes of one core and one GPU each, if only in name."""
+    from ray.cluster_utils import Cluster
+
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
+    node = {"num_cpus": 1, "num_gpus": 1, **STORE}
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={**node, "include_dashboard": False, "_system_config": quick},
+    )
+    made.add_node(**node)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+class DeadlyStore(Store):
+    """Kills the second node once its worker has got a segment, which it holds then."""
+
+    cluster: Any = None
+    driver: Any = None
+    struck = False
+
+    def claim(self, worker: str, **how: Any) -> Task | None:
+        if self.cluster is None:
+            return super().claim(worker, **how)
+        (doomed,) = self.cluster.worker_nodes or (None,)
+        here = doomed is not None and self.driver.places.get(worker) == doomed.node_id
+        if not (self.struck or here) and any(job.segments for job in self.jobs()):
+            return None  # segments are the other node's until it has died
+        task = super().claim(worker, **how)
+        if here and task is not None and task.kind == "segment" and not self.struck:
+            self.struck = True
+            self.cluster.remove_node(doomed, allow_graceful=False)
+        return task
+
+
+def clips(folder: Path) -> tuple[list[NewJob], list[bytes]]:
+    jobs, wanted = [], []
+    for number in range(2):
+        source = make_clip(folder / f"{number}.mkv", times=60, options={"g": "12", "bf": "2"}, sound=True)
+        vidsr.run(vidsr.Job(source=source, output=folder / f"wanted{number}.mkv", **COMMON))
+        wanted.append((folder / f"wanted{number}.mkv").read_bytes())
+        job = vidsr.Job(source=source, output=folder / "out" / f"{number}.mkv", **COMMON)
+        jobs.append(NewJob(key=str(job.output), name=source.name, job=job, fingerprint={}))
+    return jobs, wanted
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_same_bytes_as_one_run(tmp_path: Path, cluster: Any, killed: bool) -> None:
+    jobs, wanted = clips(tmp_path)
+    places: set[str] = set()
+    with DeadlyStore.open(tmp_path / "state", create=True) as store:
+        store.add(jobs)
+        how = {"address": cluster.address, "gpus_per_worker": 0.5}
+        with ClusterDriver(store, tmp_path / "state", TWO, **how) as driver:
+            store.driver, store.cluster = driver, cluster if killed else None
+            driver.run(show=lambda: places.update(driver.places.values()))
+        rows = store.jobs()
+        assert [(row.state, row.error) for row in rows] == [("done", None)] * 2
+        assert [row.frames for row in rows] == [60, 60]
+        tries = [task.error for task in store.tasks() if task.tries]
+        assert len(tries) == store.struck == killed
+        assert all("died, or its node" in (error or "") for error in tries)
+        assert store.workers() == ()
+    assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.mkv", "1.mkv"]
+    assert len(places) == 2
+
+
+def test_ray_on_this_machine_alone(tmp_path: Path, ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._common.usage import usage_lib
+
+    jobs, wanted = clips(tmp_path)
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "1")
+    with Store.open(tmp_path / "state", create=True) as store:
+        store.add(jobs)
+        with ClusterDriver(store, tmp_path / "state", TWO, address="local") as driver:
+            assert not usage_lib.usage_stats_enabled()
+            assert not ray._private.worker.global_worker.node.is_head() or os.environ["RAY_TMPDIR"]
+            seat = driver._session.actor(1, 0.0).remote()
+            names = ["RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE"]
+            assert ray.get(seat.environment.remote(names)) == {names[0]: "0", names[1]: "token"}
+            ray.kill(seat)
+            driver.run()
+    assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
+    assert not list(Path(os.environ["RAY_TMPDIR"]).glob("vidsr-ray-*"))
+
+
+def test_interrupted_it_gives_back(tmp_path: Path, cluster: Any) -> None:
+    jobs, _ = clips(tmp_path)
+    with Store.open(tmp_path / "state", create=True) as store:
+        store.add(jobs)
+
+        def stop_soon() -> None:
+            if any(task.kind == "segment" for task in store.tasks(state="leased")):
+                raise KeyboardInterrupt
+
+        with (
+            pytest.raises(KeyboardInterrupt),
+            ClusterDriver(store, tmp_path / "state", TWO, address=cluster.address) as driver,
+        ):
+            driver.run(more=lambda: bool(stop_soon()))
+        assert store.tasks(state="leased") == ()
+        assert store.workers() == ()
+        assert not any(job.tries for job in store.jobs())
+
+
+def test_other_versions_and_no_cluster_are_refused(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, _ = clips(tmp_path)
+    monkeypatch.setattr("vidsr.batch.cluster.own_version", lambda: "0.0.1")
+    with Store.open(tmp_path / "state", create=True) as store:
+        store.add(jobs)
+        driver = ClusterDriver(store, tmp_path / "state", TWO, address=cluster.address)
+        with pytest.raises(OptionsError, match=r"^node .+ has vidsr .+, the driver has vidsr 0\.0\.1; "):
+            with driver:
+                driver.run()
+        nobody = ClusterDriver(store, tmp_path / "state", TWO, address="127.0.0.1:1")
+        with pytest.raises(BackendUnavailableError, match="no Ray cluster answers at '127.0.0.1:1'"), nobody:
+            pass
