@@ -8,8 +8,6 @@ import secrets
 import shutil
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,6 @@ import pytest
 from conftest import require
 
 import vidsr
-from vidsr.batch import session
 from vidsr.batch.cluster import ClusterDriver
 from vidsr.batch.driver import DriverOptions
 from vidsr.batch.rows import NewJob, Task
