@@ -121,3 +121,10 @@ def test_no_heavy_library_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_model_whose_file_changed_is_named_without_its_digest() -> None:
+    old = {"source": {}, "options": {"model": "ecbsr"}, "model": "a" * 64}
+    assert differences(old, {**old, "model": "b" * 64}) == "the model changed"
+    other = {"source": {}, "options": {"model": "rfdn"}, "model": "c" * 64}
+    assert differences(old, other) == "model was ecbsr, is rfdn"
