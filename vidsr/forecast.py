@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from vidsr.errors import VidsrError
@@ -99,6 +101,11 @@ class Forecast:
     """Of the result, carried streams included where `carried_bytes` is known."""
     carried_bytes: int | None
     """Of the streams that are carried along; None: not known."""
+    temporary_bytes: int | None
+    """Most that the job has on the output's disk at a time, as `expected_bytes` knows it: of a video the
+    segments and, while they are joined, the result beside them."""
+    free_bytes: int | None
+    """On the output's disk; None: nothing is written, or it does not say."""
     warnings: tuple[str, ...]
 
 
@@ -151,7 +158,11 @@ def foresee(job: Job) -> Forecast:
     frames = expected.count
     seconds = None if frames is None else trial.seconds_for(max(0, frames - done))
     carried = _carried(plan, frames)
-    coded = None if frames is None or settings is None else trial.bytes_for(frames, job.segment_frames)
+    together = (frames or 1) if plan.carry is None else job.segment_frames  # a picture is as large as any
+    coded = None if frames is None or settings is None else trial.bytes_for(frames, together)
+    temporary = None if coded is None else _temporary(plan, coded, carried or 0)
+    free = None if plan.output is None else _free(plan.output.parent)
+    notes = [*plan.warnings, *trial.notes, *_too_little(temporary, free, unfinished)]
     return Forecast(
         source=info.path,
         output=None if plan.output is None else str(plan.output),
@@ -184,7 +195,9 @@ def foresee(job: Job) -> Forecast:
         expected_seconds=seconds,
         expected_bytes=None if coded is None else coded + (carried or 0),
         carried_bytes=carried,
-        warnings=tuple(dict.fromkeys([*plan.warnings, *trial.notes])),
+        temporary_bytes=temporary,
+        free_bytes=free,
+        warnings=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -215,6 +228,32 @@ def _carried(plan: Plan, frames: int | None) -> int | None:
     if found is None or not total or frames is None:
         return found
     return min(found, found * frames // total)
+
+
+def _temporary(plan: Plan, coded: int, carried: int) -> int:
+    """Return the most bytes that a job has on the disk: segments stay until the result has its name."""
+    return coded if plan.carry is None else 2 * coded + carried  # a picture is renamed, not copied
+
+
+def _free(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:  # some network file systems do not say
+        return None
+
+
+def _too_little(temporary: int | None, free: int | None, unfinished: Unfinished | None) -> list[str]:
+    """Return the warning that the disk is too small for what is still to come onto it."""
+    if temporary is None or free is None:
+        return []
+    there = () if unfinished is None else unfinished.path.iterdir()  # is used, or goes before the first frame
+    more = temporary - sum(path.stat().st_size for path in there)
+    if more <= free:
+        return []
+    return [
+        f"the output's disk has {free / 1e6:,.1f} MB free, and the job needs about {more / 1e6:,.1f} MB there"
+        " while it works: free some, or name an output on another disk"
+    ]
 
 
 def _container_reason(job: Job, plan: Plan) -> str:

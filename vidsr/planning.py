@@ -26,6 +26,7 @@ from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
 from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.output import check_kind, check_writable
 from vidsr.video.probe import probe
+from vidsr.video.rates import rate_warning
 from vidsr.video.watch import SourceWatch
 from vidsr.video.work import address_identity
 
@@ -245,6 +246,9 @@ def _warnings(
             f"{settings.codec} in {carry.container.form} cannot be marked with its pixels' shape,"
             f" {shape.numerator}:{shape.denominator}, and will look distorted; .mp4 can"
         )
+    frames = _expected(job, info)
+    if settings is not None and carry is not None and (frames is None or frames > job.segment_frames):
+        found += filter(None, [rate_warning(settings.codec, settings.options, job.segment_frames)])
     if single_fields(info):
         found.append(SINGLE_FIELDS)
     elif info.interlaced and job.deinterlace == "off":

@@ -61,7 +61,7 @@ class Trial:
 
     def bytes_for(self, frames: int, segment_frames: int) -> int:
         """Return the bytes that so many frames come to, with a key frame in each segment."""
-        if self.whole or self.frames < 2:
+        if self.frames < 2:
             return self.coded_bytes * frames // self.frames
         segments = -(-frames // segment_frames)
         other = (self.coded_bytes - self.first_bytes) / (self.frames - 1)

@@ -16,7 +16,6 @@ import pytest
 from conftest import require
 
 import vidsr
-from vidsr.batch import session
 from vidsr.batch.cluster import ClusterDriver
 from vidsr.batch.driver import DriverOptions
 from vidsr.batch.rows import NewJob, Task

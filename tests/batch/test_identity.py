@@ -65,7 +65,7 @@ def test_differences_in_words(clip: Path) -> None:
     assert differences(old, taken(crf=18.0, encoder_options={"a": "1"})) == ""
     assert differences(old, taken(crf=20.0)) == "crf was 18, is 20; encoder_options.a was 1, is None"
     assert differences({**old, "digest": "aa", "model": 1}, {**old, "digest": "bb"}) == (
-        "digest was aa, is bb; model was 1, is None"
+        "the model changed; digest was aa, is bb"
     )
     whole = taken(full_hash=True)
     assert differences(taken(), whole) == ""
@@ -121,3 +121,10 @@ def test_no_heavy_library_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_model_whose_file_changed_is_named_without_its_digest() -> None:
+    old = {"source": {}, "options": {"model": "ecbsr"}, "model": "a" * 64}
+    assert differences(old, {**old, "model": "b" * 64}) == "the model changed"
+    other = {"source": {}, "options": {"model": "rfdn"}, "model": "c" * 64}
+    assert differences(old, other) == "model was ecbsr, is rfdn"

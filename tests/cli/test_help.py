@@ -76,6 +76,7 @@ def test_everything_has_its_help() -> None:
         "models list",
         "models show",
         "models import",
+        "clean",
         "evaluate",
         "train",
         "export",

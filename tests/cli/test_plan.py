@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import sys
@@ -167,6 +168,9 @@ def test_bytes_for_many_frames_count_a_key_frame_a_segment() -> None:
     )  # fmt: skip
     assert some.bytes_for(1000, 100) == 10 * 1000 + 990 * 100
     assert some.seconds_for(100) == pytest.approx(10.5)
+    whole = dataclasses.replace(some, whole=True)
+    assert whole.bytes_for(11, 240) == 2000
+    assert whole.bytes_for(11, 4) == 3 * 1000 + 8 * 100, "the job begins two more segments"
 
 
 def test_a_part_of_the_source(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -67,7 +67,14 @@ class Driver:
         self._number = self._short = 0
 
     def __enter__(self) -> Driver:
-        """Return self."""
+        """Give out again what workers held whose driver was killed; return self."""
+        for worker in self._store.workers():
+            if worker.host == socket.gethostname() and worker.pid is not None and not _alive(worker.pid):
+                self._store.leave(worker.id)  # no try: what killed the driver was not its task
+        for log in self._folder.glob("worker-*.log"):
+            _, pid, _ = log.stem.split("-")
+            if pid.isdecimal() and not _alive(int(pid)):
+                log.unlink(missing_ok=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,3 +187,13 @@ class Driver:
             stderr=log,
             pass_fds=(calls,),
         )
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

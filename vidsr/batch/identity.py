@@ -54,8 +54,11 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """
     texts = [] if _same_source(old["source"], new["source"]) else ["the source changed"]
     texts.append(spelled(old["options"], new["options"]))
+    same_name = old["options"].get("model") == new["options"].get("model")
+    if same_name and old.get("model") != new.get("model"):
+        texts.append("the model changed")
     before, now = (
-        {key: value for key, value in record.items() if key not in ("source", "options")}
+        {key: value for key, value in record.items() if key not in ("source", "options", "model")}
         for record in (old, new)
     )
     texts.append(spelled(before, now))

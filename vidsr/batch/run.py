@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vidsr import records
+from vidsr.batch.cluster import ClusterDriver
 from vidsr.batch.driver import Driver, DriverOptions
 from vidsr.batch.entries import BatchEntry, plan_batch
 from vidsr.batch.finding import absolute
@@ -49,6 +50,10 @@ class BatchOptions:
     """With how many failed tries of a task its job fails; None: what a manifest says, or 3."""
     full_hash: bool = False
     """Whether sources are recognised by all of their bytes."""
+    cluster: str | None = None
+    """A Ray cluster's address, see `vidsr.batch.cluster`; None: this machine alone."""
+    gpus: float = 0.0
+    """Each worker's share of GPUs, on a cluster."""
     watch: bool = False
     """Whether words are folders that go on being looked at."""
     poll: bool = False
@@ -127,7 +132,7 @@ def run_batch(options: BatchOptions, viewer: Viewer) -> BatchResult:
         )
         meter = Meter(store)
         show = _shower(meter, viewer)
-        with Driver(store, place, how) as driver:
+        with _driver(options, store, place, how) as driver:
             if options.watch:
                 with Incoming(folders, options, store, viewer, prepared.keys) as incoming:
                     driver.run(show, incoming.take)
@@ -161,12 +166,20 @@ def _shower(meter: Meter, viewer: Viewer) -> Callable[[], None]:
     return show
 
 
+def _driver(options: BatchOptions, store: Store, place: Path, how: DriverOptions) -> Driver | ClusterDriver:
+    if options.cluster is None:
+        return Driver(store, place, how)
+    return ClusterDriver(store, place, how, address=options.cluster, gpus_per_worker=options.gpus)
+
+
 def _workers(options: BatchOptions, inputs: Inputs, store: Store, prepared: Prepared) -> tuple[int, str]:
     """Return how many workers there shall be, and why."""
     if options.workers is not None:
         return options.workers, "as was asked for"
     if inputs.workers is not None:
         return inputs.workers, "as the manifest says"
+    if options.cluster is not None:
+        return 0, "one worker on each node of the cluster"
     mine = set(prepared.keys)
     rows = [row for row in store.jobs() if row.state in ("waiting", "running")]
     left = [records.from_mapping(Job, row.job) for row in rows if row.key in mine or not mine]

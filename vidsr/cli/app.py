@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidsr.cli import batch, doctor, evaluate, export, models, probe, train, upscale
+from vidsr.cli import batch, clean, doctor, evaluate, export, models, probe, train, upscale
 
 __all__ = ["app"]
 
@@ -26,6 +26,7 @@ app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("export")(export.export)
+app.command("clean")(clean.clean)
 app.command("doctor")(doctor.doctor)
 
 

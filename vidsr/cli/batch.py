@@ -78,6 +78,17 @@ def run(
             help="Processes that work at once; auto: what is measured to be best.", rich_help_panel=_PLAN
         ),
     ] = "auto",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Work on a Ray cluster: ray://HOST:10001, auto (the one that this machine is in) or local.",
+            rich_help_panel=_PLAN,
+        ),
+    ] = None,
+    gpus: Annotated[
+        float,
+        typer.Option(help="With --cluster: each worker's share of GPUs, such as 0.5.", rich_help_panel=_PLAN),
+    ] = 0.0,
     max_tries: Annotated[
         int | None,
         typer.Option(
@@ -140,6 +151,8 @@ def run(
         workers=_workers(workers),
         max_tries=max_tries,
         full_hash=_full(hash_),
+        cluster=_cluster(cluster, gpus),
+        gpus=gpus,
         watch=watch,
         poll=poll,
     )
@@ -161,6 +174,14 @@ def _workers(text: str) -> int | None:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise OptionsError(f"--workers takes auto or a number from 1 to 1024, not '{text}'")
     return int(text)
+
+
+def _cluster(address: str | None, gpus: float) -> str | None:
+    if address is None and gpus:
+        raise OptionsError("--gpus is for a cluster", hint="add --cluster, or take --device")
+    if address is not None and address not in ("auto", "local") and not address.startswith("ray://"):
+        raise OptionsError(f"--cluster takes ray://HOST:PORT, auto or local, not '{address}'")
+    return address
 
 
 def _full(text: str) -> bool:

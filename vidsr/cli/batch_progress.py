@@ -45,7 +45,7 @@ class BatchBar:
         """Tell what is to be done."""
         self._say(f"{prepared.told()}")
         self._say(f"plan in {state}")
-        self._say(why if why.startswith(str(workers)) else f"{workers} workers: {why}")
+        self._say(why if not workers or why.startswith(str(workers)) else f"{workers} workers: {why}")
 
     def warn(self, text: str) -> None:
         """Tell something that the user should know."""

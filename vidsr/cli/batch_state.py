@@ -69,7 +69,7 @@ def retry(names: _Names = None, state: _State = Path()) -> None:
     """
     with _opened(state) as store:
         count = store.retry(_keys(store, names))
-    typer.echo(f"{count} jobs wait again")
+    typer.echo(f"{count} {'job waits' if count == 1 else 'jobs wait'} again")
 
 
 def cancel(names: _Names = None, state: _State = Path()) -> None:
@@ -79,7 +79,7 @@ def cancel(names: _Names = None, state: _State = Path()) -> None:
     """
     with _opened(state) as store:
         count = store.cancel(_keys(store, names))
-    typer.echo(f"{count} jobs cancelled")
+    typer.echo(f"{count} {'job' if count == 1 else 'jobs'} cancelled")
 
 
 def _opened(folder: Path) -> Store:

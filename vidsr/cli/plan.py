@@ -49,6 +49,8 @@ def told(plan: Forecast) -> str:
         about = "" if trial.whole else "about "
         without = "" if plan.carried_bytes is not None else ", without the other streams"
         rows.append(("size", f"{about}{bytes_in_words(plan.expected_bytes)}{without}"))
+    if plan.temporary_bytes is not None and plan.encoder is not None:
+        rows.append(("space", _space(plan)))
     rows.append(("rests on", _trial(plan)))
     rows += [("warning", text) for text in plan.warnings]
     return "\n".join([*labelled(rows), "Nothing was written."])
@@ -61,6 +63,13 @@ def _time(plan: Forecast) -> str:
         return f"{rate}; how many frames there are is not known"
     about = "" if plan.trial.whole else "about "
     return f"{about}{duration(plan.expected_seconds)} on this machine as it is now ({rate})"
+
+
+def _space(plan: Forecast) -> str:
+    about = "" if plan.trial.whole else "about "
+    joined = ": its segments and, while they are joined, the result" if plan.container else ""
+    free = "" if plan.free_bytes is None else f"; {bytes_in_words(plan.free_bytes)} are free"
+    return f"{about}{bytes_in_words(plan.temporary_bytes or 0)} while it works{joined}{free}"
 
 
 def _trial(plan: Forecast) -> str:

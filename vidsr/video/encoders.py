@@ -12,6 +12,7 @@ from vidsr.target import Target
 from vidsr.video.coding import Coding
 from vidsr.video.formats import nearest_planar
 from vidsr.video.hdr import encoder_params
+from vidsr.video.rates import without_default_quality
 
 __all__ = ["PICTURE_CODECS", "EncoderSettings", "plan_encoder"]
 
@@ -112,6 +113,14 @@ def plan_encoder(
         notes.append(f"{codec} gets {color.range} range: the source's {info.color.range} range is converted")
     if pictures and target.notes and codec not in _ASPECT_PICTURES:
         notes.append(f"{codec} has no place for the shape of pixels: the picture will look distorted")
+    options = _options(codec, job, info, color, layout, threads, pictures)
+    quality = _CRF_NAME.get(codec, "crf")
+    default = None if pictures else _DEFAULTS.get(codec, {}).get(quality)
+    instead = without_default_quality(
+        codec, job.encoder_options, quality=quality, default=default, asked=job.crf
+    )
+    if instead and options.pop(quality, None) is not None:
+        notes.append(f"{codec} follows {instead}: vidsr's default {quality}={default} is left out")
     width, height = (-(-side // step) * step for side, step in zip(target.size, coding.steps, strict=True))
     if (width, height) != target.size:
         notes.append(
@@ -130,7 +139,7 @@ def plan_encoder(
         sample_aspect_ratio=target.sample_aspect_ratio,
         rotation=info.rotation,
         display_matrix=info.display_matrix,
-        options=_options(codec, job, info, color, layout, threads, pictures),
+        options=options,
         notes=tuple(notes),
     )
 

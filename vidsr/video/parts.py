@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from contextlib import suppress
@@ -10,9 +11,19 @@ from pathlib import Path
 
 from vidsr.errors import OutputError
 
-__all__ = ["Part", "read_cuts", "read_part", "read_parts", "write_atomically", "write_cuts", "write_part"]
+__all__ = [
+    "Part",
+    "folder_of",
+    "read_cuts",
+    "read_part",
+    "read_parts",
+    "write_atomically",
+    "write_cuts",
+    "write_part",
+]
 
 _CUTS = "cuts.json"
+_LONGEST_NAME = 255  # bytes of a file name, on most file systems
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,15 @@ class Part:
     """See `SegmentWriter.reorder`."""
     shifts: tuple[int, ...] = (0,)
     """What its frames' times were moved by where the source's clock jumps, in order; ticks."""
+
+
+def folder_of(output: Path) -> Path:
+    """Return the work folder of an output."""
+    name = output.name
+    if len(os.fsencode(name)) + len(".vidsr") > _LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{os.fsencode(name)[:200].decode(errors='ignore')}~{digest}"
+    return output.with_name(name + ".vidsr")
 
 
 def write_part(folder: Path, number: int, part: Part) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -20,7 +19,16 @@ from vidsr.identity import differences
 from vidsr.locks import lock_folder
 from vidsr.sources import without_password
 from vidsr.video.opening import open_info
-from vidsr.video.parts import Part, read_cuts, read_part, read_parts, write_atomically, write_cuts, write_part
+from vidsr.video.parts import (
+    Part,
+    folder_of,
+    read_cuts,
+    read_part,
+    read_parts,
+    write_atomically,
+    write_cuts,
+    write_part,
+)
 
 __all__ = [
     "Unfinished",
@@ -32,7 +40,6 @@ __all__ = [
 ]
 
 _NAMING = "naming"
-_LONGEST_NAME = 255  # bytes of a file name, on most file systems
 
 
 def address_identity(info: VideoInfo) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def find_unfinished(output: Path, plan: Mapping[str, Any], *, discard: bool) -> 
     Raises:
         OptionsError, OutputError: As `WorkFolder`.
     """
-    path = _folder_of(output)
+    path = folder_of(output)
     if not path.is_dir():
         return None
     if (path / "lock").exists():
@@ -105,7 +112,7 @@ class WorkFolder:
             OptionsError: It holds unfinished work of another plan, or another process works in it.
             OutputError: It cannot be made or read.
         """
-        self.path = _folder_of(output)
+        self.path = folder_of(output)
         self.numbered: dict[int, Part] = {}
         self.cuts: tuple[int, ...] = ()
         self._shared = shared
@@ -225,17 +232,9 @@ class WorkFolder:
         write_atomically(file, json.dumps(plan, indent=1, sort_keys=True))
 
 
-def _folder_of(output: Path) -> Path:
-    name = output.name
-    if len(os.fsencode(name)) + len(".vidsr") > _LONGEST_NAME:
-        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
-        name = f"{os.fsencode(name)[:200].decode(errors='ignore')}~{digest}"
-    return output.with_name(name + ".vidsr")
-
-
 def half_named(output: Path) -> bool:
     """Return whether a job was giving a sequence's pictures their names when it ended."""
-    return (_folder_of(output) / _NAMING).exists()
+    return (folder_of(output) / _NAMING).exists()
 
 
 def give_name(path: Path, target: Path) -> None:
