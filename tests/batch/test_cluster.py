@@ -6,9 +6,11 @@ import importlib.util
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from vidsr.batch.cluster import ClusterDriver
 from vidsr.batch.driver import DriverOptions
 from vidsr.batch.rows import NewJob, Task
 from vidsr.batch.store import Store
-from vidsr.errors import BackendUnavailableError, OptionsError
+from vidsr.errors import BackendError, BackendUnavailableError, OptionsError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "media"))
 from synth import make_clip
@@ -191,3 +193,52 @@ def test_other_versions_and_no_cluster_are_refused(
         nobody = ClusterDriver(store, tmp_path / "state", TWO, address="127.0.0.1:1")
         with pytest.raises(BackendUnavailableError, match="no Ray cluster answers at '127.0.0.1:1'"), nobody:
             pass
+
+
+def test_no_room_is_told(tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidsr.batch.cluster._ROOM_SECONDS", 2.0)
+    source = make_clip(tmp_path / "0.mkv", times=12)
+    job = vidsr.Job(source=source, output=tmp_path / "out.mkv", **COMMON)
+    with Store.open(tmp_path / "state", create=True) as store:
+        store.add([NewJob(key="0", name="0", job=job, fingerprint={})])
+        driver = ClusterDriver(store, tmp_path, TWO, address=cluster.address, gpus_per_worker=4)
+        with pytest.raises(BackendError, match="no room for a worker"), driver:
+            driver.run()
+
+
+DRIVE = """
+import sys
+from pathlib import Path
+from vidsr.batch.cluster import ClusterDriver
+from vidsr.batch.driver import DriverOptions
+from vidsr.batch.store import Store
+
+state = Path(sys.argv[1])
+options = DriverOptions(workers=2, threads=1, lease_seconds=3.0)
+with Store.open(state, create=False) as store, ClusterDriver(store, state, options, address=sys.argv[2]) as d:
+    d.run()
+"""
+
+
+def test_workers_end_with_their_driver_and_another_goes_on(tmp_path: Path, cluster: Any) -> None:
+    jobs, wanted = clips(tmp_path)
+    command = [sys.executable, "-c", DRIVE, str(tmp_path / "state"), cluster.address]
+    with Store.open(tmp_path / "state", create=True, network=False) as store:
+        store.add(jobs)
+        process = subprocess.Popen(command)
+        until(lambda: any(task.kind == "segment" for task in store.tasks(state="leased")))
+        process.kill()
+        process.wait()
+        pids = [worker.pid for worker in store.workers()]
+        assert pids
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        subprocess.run(command, check=True, timeout=60)
+        assert [row.state for row in store.jobs()] == ["done"] * 2
+    assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
+
+
+def until(true: Callable[[], bool], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
