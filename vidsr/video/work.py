@@ -120,6 +120,9 @@ class WorkFolder:
         self._mine = f"~{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}" if shared else ""
         try:
             self.path.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            hint = "it is where unfinished work is kept; move it away"
+            raise OutputError("this is no folder", path=self.path, hint=hint) from error
         except OSError as error:
             raise OutputError(f"cannot write here ({error.strerror})", path=output.parent) from error
         self._lock: IO[bytes] | None = _lock(self.path, output, shared=shared)
