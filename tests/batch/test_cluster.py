@@ -6,9 +6,11 @@ import importlib.util
 import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from vidsr.batch.cluster import ClusterDriver
 from vidsr.batch.driver import DriverOptions
 from vidsr.batch.rows import NewJob, Task
 from vidsr.batch.store import Store
-from vidsr.errors import BackendUnavailableError, OptionsError
+from vidsr.errors import BackendError, BackendUnavailableError, OptionsError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "media"))
 from synth import make_clip
@@ -37,7 +39,8 @@ pytestmark = [
 
 COMMON = {"backend": "nearest", "preset": "ultrafast", "segment_frames": 12, "encoder_threads": 1}
 TWO = DriverOptions(workers=2, threads=1)
-STORE = {"object_store_memory": 80 << 20}
+NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 << 20}
+"""What a node has; the GPU only in name."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,8 @@ def ray() -> Iterator[Any]:
     """Ray, with a token and a short folder of its own, and nothing of it afterwards."""
     if importlib.util.find_spec("ray") is None:
         require("ray", "Ray is not installed; run: pip install 'vidsr[ray]'")
-    folder = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    # Not in /tmp: Ray keeps its logs there open as long as the process lives, which is no test's fault.
+    folder = tempfile.mkdtemp(prefix="r", dir="/var/tmp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_AUTH_MODE", "token")
@@ -57,21 +61,27 @@ def ray() -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def cluster(ray: Any) -> Iterator[Any]:
-    """Two nodes of one core and one GPU each, if only in name."""
+@pytest.fixture(scope="module")
+def head(ray: Any) -> Iterator[Any]:
+    """A cluster of one node."""
     from ray.cluster_utils import Cluster
 
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
-    node = {"num_cpus": 1, "num_gpus": 1, **STORE}
     made = Cluster(
         initialize_head=True,
-        head_node_args={**node, "include_dashboard": False, "_system_config": quick},
+        head_node_args={**NODE, "include_dashboard": False, "_system_config": quick},
     )
-    made.add_node(**node)
     yield made
-    ray.shutdown()
     made.shutdown()
+
+
+@pytest.fixture
+def cluster(ray: Any, head: Any) -> Iterator[Any]:
+    """The cluster with another node, if an earlier test has killed that."""
+    if not head.worker_nodes:
+        head.add_node(**NODE)
+    yield head
+    assert not ray.is_initialized()
 
 
 class DeadlyStore(Store):
@@ -107,15 +117,17 @@ def clips(folder: Path) -> tuple[list[NewJob], list[bytes]]:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_same_bytes_as_one_run(tmp_path: Path, cluster: Any, killed: bool) -> None:
+def test_same_bytes_as_one_run(
+    tmp_path: Path, cluster: Any, killed: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
     jobs, wanted = clips(tmp_path)
-    places: set[str] = set()
+    places: dict[str, str] = {}
     with DeadlyStore.open(tmp_path / "state", create=True) as store:
         store.add(jobs)
         how = {"address": cluster.address, "gpus_per_worker": 0.5}
         with ClusterDriver(store, tmp_path / "state", TWO, **how) as driver:
             store.driver, store.cluster = driver, cluster if killed else None
-            driver.run(show=lambda: places.update(driver.places.values()))
+            driver.run(show=lambda: places.update(driver.places))
         rows = store.jobs()
         assert [(row.state, row.error) for row in rows] == [("done", None)] * 2
         assert [row.frames for row in rows] == [60, 60]
@@ -125,7 +137,9 @@ def test_same_bytes_as_one_run(tmp_path: Path, cluster: Any, killed: bool) -> No
         assert store.workers() == ()
     assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.mkv", "1.mkv"]
-    assert len(places) == 2
+    assert len(places) == 2  # each had one; nothing was left for a third
+    assert len(set(places.values())) == 2
+    assert capfd.readouterr().out == ""  # where a batch's events go
 
 
 def test_ray_on_this_machine_alone(tmp_path: Path, ray: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +151,6 @@ def test_ray_on_this_machine_alone(tmp_path: Path, ray: Any, monkeypatch: pytest
         store.add(jobs)
         with ClusterDriver(store, tmp_path / "state", TWO, address="local") as driver:
             assert not usage_lib.usage_stats_enabled()
-            assert not ray._private.worker.global_worker.node.is_head() or os.environ["RAY_TMPDIR"]
             seat = driver._session.actor(1, 0.0).remote()
             names = ["RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE"]
             assert ray.get(seat.environment.remote(names)) == {names[0]: "0", names[1]: "token"}
@@ -180,3 +193,52 @@ def test_other_versions_and_no_cluster_are_refused(
         nobody = ClusterDriver(store, tmp_path / "state", TWO, address="127.0.0.1:1")
         with pytest.raises(BackendUnavailableError, match="no Ray cluster answers at '127.0.0.1:1'"), nobody:
             pass
+
+
+def test_no_room_is_told(tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vidsr.batch.cluster._ROOM_SECONDS", 2.0)
+    source = make_clip(tmp_path / "0.mkv", times=12)
+    job = vidsr.Job(source=source, output=tmp_path / "out.mkv", **COMMON)
+    with Store.open(tmp_path / "state", create=True) as store:
+        store.add([NewJob(key="0", name="0", job=job, fingerprint={})])
+        driver = ClusterDriver(store, tmp_path, TWO, address=cluster.address, gpus_per_worker=4)
+        with pytest.raises(BackendError, match="no room for a worker"), driver:
+            driver.run()
+
+
+DRIVE = """
+import sys
+from pathlib import Path
+from vidsr.batch.cluster import ClusterDriver
+from vidsr.batch.driver import DriverOptions
+from vidsr.batch.store import Store
+
+state = Path(sys.argv[1])
+options = DriverOptions(workers=2, threads=1, lease_seconds=3.0)
+with Store.open(state, create=False) as store, ClusterDriver(store, state, options, address=sys.argv[2]) as d:
+    d.run()
+"""
+
+
+def test_workers_end_with_their_driver_and_another_goes_on(tmp_path: Path, cluster: Any) -> None:
+    jobs, wanted = clips(tmp_path)
+    command = [sys.executable, "-c", DRIVE, str(tmp_path / "state"), cluster.address]
+    with Store.open(tmp_path / "state", create=True, network=False) as store:
+        store.add(jobs)
+        process = subprocess.Popen(command)
+        until(lambda: any(task.kind == "segment" for task in store.tasks(state="leased")))
+        process.kill()
+        process.wait()
+        pids = [worker.pid for worker in store.workers()]
+        assert pids
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+        subprocess.run(command, check=True, timeout=60)
+        assert [row.state for row in store.jobs()] == ["done"] * 2
+    assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
+
+
+def until(true: Callable[[], bool], seconds: float = 40.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ __all__ = ["Session", "first_line"]
 
 _OBJECTS_BYTES = 80 << 20  # of shared memory: calls are small; Ray takes no less than 75 MiB
 
+_KNOCK_SECONDS = 10.0
 _TOKENS = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # who may use a cluster
 
 
@@ -62,8 +64,11 @@ class Session:
             }
         self._mine = True
         try:
+            _knock(self._address)
             with _own_signals():
                 ray.init(**how, logging_level=logging.ERROR)
+            # A node's death would be told on standard output, where a batch's own events go.
+            ray._private.worker._worker_logs_enabled = False
         except Exception as error:
             # Ray's boundary: it raises ConnectionError, RuntimeError, ValueError and gRPC's own.
             self.close()
@@ -106,6 +111,13 @@ class Session:
             max_concurrency=4,  # `stop` is heard while `exchange` waits
             scheduling_strategy="SPREAD",
         )
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where nobody listens at an address that says where: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
 def first_line(error: Exception) -> str:
