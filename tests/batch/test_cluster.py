@@ -187,11 +187,16 @@ def test_other_versions_and_no_cluster_are_refused(
     with Store.open(tmp_path / "state", create=True) as store:
         store.add(jobs)
         driver = ClusterDriver(store, tmp_path / "state", TWO, address=cluster.address)
-        with pytest.raises(OptionsError, match=r"^node .+ has vidsr .+, the driver has vidsr 0\.0\.1; "):
-            with driver:
-                driver.run()
+        with (
+            pytest.raises(OptionsError, match=r"^node .+ has vidsr .+, the driver has vidsr 0\.0\.1; "),
+            driver,
+        ):
+            driver.run()
         nobody = ClusterDriver(store, tmp_path / "state", TWO, address="127.0.0.1:1")
-        with pytest.raises(BackendUnavailableError, match="no Ray cluster answers at '127.0.0.1:1'"), nobody:
+        with (
+            pytest.raises(BackendUnavailableError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"),
+            nobody,
+        ):
             pass
 
 
