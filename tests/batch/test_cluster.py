@@ -105,6 +105,20 @@ class DeadlyStore(Store):
         return task
 
 
+def visible_gpus(pid: int | None) -> str:
+    """Return which GPUs a worker sees; "": it has ended."""
+    try:
+        words = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    except OSError:
+        return ""
+    return dict(word.split("=", 1) for word in words if "=" in word).get("CUDA_VISIBLE_DEVICES", "")
+
+
+def run(driver: ClusterDriver) -> None:
+    with driver:
+        driver.run()
+
+
 def clips(folder: Path) -> tuple[list[NewJob], list[bytes]]:
     jobs, wanted = [], []
     for number in range(2):
@@ -122,12 +136,18 @@ def test_same_bytes_as_one_run(
 ) -> None:
     jobs, wanted = clips(tmp_path)
     places: dict[str, str] = {}
+    gpus: set[str] = set()
     with DeadlyStore.open(tmp_path / "state", create=True) as store:
         store.add(jobs)
         how = {"address": cluster.address, "gpus_per_worker": 0.5}
         with ClusterDriver(store, tmp_path / "state", TWO, **how) as driver:
             store.driver, store.cluster = driver, cluster if killed else None
-            driver.run(show=lambda: places.update(driver.places))
+
+            def look() -> None:
+                places.update(driver.places)
+                gpus.update(visible_gpus(worker.pid) for worker in store.workers())
+
+            driver.run(show=look)
         rows = store.jobs()
         assert [(row.state, row.error) for row in rows] == [("done", None)] * 2
         assert [row.frames for row in rows] == [60, 60]
@@ -139,6 +159,7 @@ def test_same_bytes_as_one_run(
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["0.mkv", "1.mkv"]
     assert len(places) == 2  # each had one; nothing was left for a third
     assert len(set(places.values())) == 2
+    assert gpus - {""} == {"0"}  # Ray has given each a part of its node's
     assert capfd.readouterr().out == ""  # where a batch's events go
 
 
@@ -154,6 +175,7 @@ def test_ray_on_this_machine_alone(tmp_path: Path, ray: Any, monkeypatch: pytest
             seat = driver._session.actor(1, 0.0).remote()
             names = ["RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE"]
             assert ray.get(seat.environment.remote(names)) == {names[0]: "0", names[1]: "token"}
+            print("GPU0", ray.get(seat.environment.remote(["CUDA_VISIBLE_DEVICES"])))
             ray.kill(seat)
             driver.run()
     assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
@@ -187,11 +209,8 @@ def test_other_versions_and_no_cluster_are_refused(
     with Store.open(tmp_path / "state", create=True) as store:
         store.add(jobs)
         driver = ClusterDriver(store, tmp_path / "state", TWO, address=cluster.address)
-        with (
-            pytest.raises(OptionsError, match=r"^node .+ has vidsr .+, the driver has vidsr 0\.0\.1; "),
-            driver,
-        ):
-            driver.run()
+        with pytest.raises(OptionsError, match=r"^node .+ has vidsr .+, the driver has vidsr 0\.0\.1; "):
+            run(driver)
         nobody = ClusterDriver(store, tmp_path / "state", TWO, address="127.0.0.1:1")
         with (
             pytest.raises(BackendUnavailableError, match=r"no Ray cluster answers at '127\.0\.0\.1:1'"),
@@ -219,7 +238,7 @@ from vidsr.batch.driver import DriverOptions
 from vidsr.batch.store import Store
 
 state = Path(sys.argv[1])
-options = DriverOptions(workers=2, threads=1, lease_seconds=3.0)
+options = DriverOptions(workers=2, threads=1)
 with Store.open(state, create=False) as store, ClusterDriver(store, state, options, address=sys.argv[2]) as d:
     d.run()
 """
@@ -237,8 +256,8 @@ def test_workers_end_with_their_driver_and_another_goes_on(tmp_path: Path, clust
         pids = [worker.pid for worker in store.workers()]
         assert pids
         until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
-        subprocess.run(command, check=True, timeout=60)
-        assert [row.state for row in store.jobs()] == ["done"] * 2
+        subprocess.run(command, check=True, timeout=40)  # a lease would hold longer
+        assert [(row.state, row.tries) for row in store.jobs()] == [("done", 0)] * 2
     assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
 
 

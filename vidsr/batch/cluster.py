@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from vidsr.batch.calls import serve
-from vidsr.batch.driver import DriverOptions
+from vidsr.batch.driver import DriverOptions, alive
 from vidsr.batch.nodes import Tries, plan_of_node
 from vidsr.batch.session import Session, first_line
 from vidsr.batch.store import Store
@@ -119,7 +119,7 @@ class ClusterDriver:
         self._actor: Any = None
 
     def __enter__(self) -> ClusterDriver:
-        """Connect to the cluster, or start one; return self.
+        """Connect to the cluster, or start one; give out what a killed driver's workers held; return self.
 
         Raises:
             BackendUnavailableError: Ray is not installed, or no cluster answers.
@@ -127,6 +127,10 @@ class ClusterDriver:
         try:
             self._session.open()
             self._measure()
+            for worker in self._store.workers():
+                host, pid, *_ = [*worker.id.rsplit("-", 3), ""]  # as `_start` names them
+                if host == socket.gethostname() and pid.isdecimal() and not alive(int(pid)):
+                    self._store.leave(worker.id)  # no try: what killed the driver was not its task
         except BaseException:
             self.close()
             raise

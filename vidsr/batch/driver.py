@@ -20,7 +20,7 @@ from vidsr.batch.store import Store
 from vidsr.cores import usable_cores
 from vidsr.errors import BackendError
 
-__all__ = ["Driver", "DriverOptions"]
+__all__ = ["Driver", "DriverOptions", "alive"]
 
 _LOOK_SECONDS = 0.1  # between two looks at the workers
 _SHOW_SECONDS = 0.5  # between two looks at the plan for whoever watches
@@ -69,11 +69,11 @@ class Driver:
     def __enter__(self) -> Driver:
         """Give out again what workers held whose driver was killed; return self."""
         for worker in self._store.workers():
-            if worker.host == socket.gethostname() and worker.pid is not None and not _alive(worker.pid):
+            if worker.host == socket.gethostname() and worker.pid is not None and not alive(worker.pid):
                 self._store.leave(worker.id)  # no try: what killed the driver was not its task
         for log in self._folder.glob("worker-*.log"):
             _, pid, _ = log.stem.split("-")
-            if pid.isdecimal() and not _alive(int(pid)):
+            if pid.isdecimal() and not alive(int(pid)):
                 log.unlink(missing_ok=True)
         return self
 
@@ -189,7 +189,8 @@ class Driver:
         )
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Return whether a process of this machine is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
