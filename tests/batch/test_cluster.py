@@ -175,7 +175,6 @@ def test_ray_on_this_machine_alone(tmp_path: Path, ray: Any, monkeypatch: pytest
             seat = driver._session.actor(1, 0.0).remote()
             names = ["RAY_USAGE_STATS_ENABLED", "RAY_AUTH_MODE"]
             assert ray.get(seat.environment.remote(names)) == {names[0]: "0", names[1]: "token"}
-            print("GPU0", ray.get(seat.environment.remote(["CUDA_VISIBLE_DEVICES"])))
             ray.kill(seat)
             driver.run()
     assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
