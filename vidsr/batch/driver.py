@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from vidsr.batch.calls import serve
+from vidsr.batch.orphans import log_name, remove_logs, take_back, worker_name
 from vidsr.batch.store import Store
 from vidsr.cores import usable_cores
 from vidsr.errors import BackendError
@@ -24,6 +23,7 @@ __all__ = ["Driver", "DriverOptions"]
 
 _LOOK_SECONDS = 0.1  # between two looks at the workers
 _SHOW_SECONDS = 0.5  # between two looks at the plan for whoever watches
+_ORPHANS_SECONDS = 1.0  # between two looks for workers whose driver was killed
 _PARTING_SECONDS = 30.0  # for workers to give back what they hold
 _SHORT_SECONDS = 5.0  # a worker that ends sooner, having done nothing, did not start
 _SHORT_LIVES = 3
@@ -85,10 +85,14 @@ class Driver:
             BackendError: Workers do not start.
             OutputError: The plan's file cannot be read or written.
         """
-        shown = 0.0
+        shown = looked = 0.0
+        remove_logs(self._folder)
         while True:
             waiting = more()
             self._bury()
+            if time.monotonic() - looked >= _ORPHANS_SECONDS:
+                looked = time.monotonic()
+                take_back(self._store, [hand.name for hand in self._hands])
             missing = self._options.workers - len(self._hands)
             for _ in range(min(missing, self._wanted())):
                 self._start()
@@ -149,8 +153,8 @@ class Driver:
 
     def _start(self) -> None:
         self._number += 1
-        name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}-{self._number}"
-        log = self._folder / f"worker-{os.getpid()}-{self._number}.log"
+        name = worker_name(time.time_ns(), self._number)
+        log = self._folder / log_name(self._number)
         threads = self._options.threads or max(1, usable_cores() // self._options.workers)
         ours, theirs = Pipe()
         arguments = {

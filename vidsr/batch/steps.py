@@ -21,6 +21,7 @@ from vidsr.report import JobReport, StageTimes, Work
 from vidsr.stages import LARGE_BYTES
 from vidsr.upscaler import Upscaler
 from vidsr.video.cuts import find_cuts
+from vidsr.video.output import was_named
 from vidsr.video.reader import ticks_at
 from vidsr.video.sinks import Sink, Stretch
 from vidsr.video.video_sink import VideoSink
@@ -160,6 +161,9 @@ class Steps:
                     return work
         reach = _Reach(segment, more)
         with open_sink(job, plan, shared=True, recorded=recorded) as sink:
+            if isinstance(sink, VideoSink) and (made := sink.folder.numbered.get(segment.number)) is not None:
+                recorded(segment.number, len(made.pts))  # whoever made it was killed before it could tell
+                return work
             after = None if segment.begin is None else segment.begin - 1
             stretch = Stretch(segment.number, after, segment.end)
             make_frames(job, plan, sink, upscaler, stretch, work, frame_made, until=reach.over)
@@ -167,13 +171,14 @@ class Steps:
         work.warnings += tuple(upscaler.notes)
         return work
 
-    def join(self, key: str, job: Job, parts: Sequence[Work], *, since: float) -> JobReport:
+    def join(self, key: str, job: Job, parts: Sequence[Work], *, frames: int, since: float) -> JobReport:
         """Join a job's segments into its result, verify and name it.
 
         Args:
             key: Names the job.
             job: The job.
             parts: What was done by those who made the segments.
+            frames: How many they are known to have.
             since: When the job was begun, unix seconds.
 
         Raises:
@@ -184,9 +189,12 @@ class Steps:
         work = Work()
         for part in parts:
             work.add(part)
-        with _opened(job, plan) as sink:
-            frames = sink.frames_done
-            output = sink.finish(plan.watch.check)
+        if plan.output is not None and was_named(plan.output, since):
+            output: Path | None = plan.output  # whoever did it was killed before it could tell
+        else:
+            with _opened(job, plan) as sink:
+                frames = sink.frames_done
+                output = sink.finish(plan.watch.check)
         self._plans.pop(key, None)
         finishing = StageTimes("finish", perf_counter() - began, 0.0, 0.0)
         wall = max((stage.wall for stage in work.stages), default=0.0)

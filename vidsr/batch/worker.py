@@ -202,7 +202,13 @@ class Worker:
 
     def _join(self, task: Task, job: Job, steps: Steps) -> None:
         parts = [records.from_mapping(Work, note) for note in self._store.notes(task.job_id)]
-        report = steps.join(task.key, job, parts, since=self._store.began(task.job_id))
+        report = steps.join(
+            task.key,
+            job,
+            parts,
+            frames=self._store.made(task.job_id),
+            since=self._store.began(task.job_id),
+        )
         self._store.joined(task.id, self.name, records.to_mapping(report, keep_none=True))
 
     def _renew(self) -> None:
