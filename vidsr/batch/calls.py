@@ -19,8 +19,8 @@ __all__ = ["Line", "remote_store", "serve"]
 
 
 _CALLS = frozenset(
-    "beat began claim claim_next explain failed finished joined leave note notes open_tasks planned progress"
-    " released renew".split()
+    "beat began claim claim_next explain failed finished joined leave made note notes open_tasks planned"
+    " progress released renew".split()
 )
 """What a worker needs of the plan."""
 

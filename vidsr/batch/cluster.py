@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from vidsr.batch.calls import serve
-from vidsr.batch.driver import DriverOptions, alive
+from vidsr.batch.driver import DriverOptions
 from vidsr.batch.nodes import Tries, plan_of_node
+from vidsr.batch.orphans import runs
 from vidsr.batch.session import Session, first_line
 from vidsr.batch.store import Store
 from vidsr.errors import BackendError, OptionsError
@@ -129,7 +130,7 @@ class ClusterDriver:
             self._measure()
             for worker in self._store.workers():
                 host, pid, *_ = [*worker.id.rsplit("-", 3), ""]  # as `_start` names them
-                if host == socket.gethostname() and pid.isdecimal() and not alive(int(pid)):
+                if host == socket.gethostname() and pid.isdecimal() and not runs(int(pid)):
                     self._store.leave(worker.id)  # no try: what killed the driver was not its task
         except BaseException:
             self.close()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,14 +14,16 @@ from pathlib import Path
 from typing import IO
 
 from vidsr.batch.calls import serve
+from vidsr.batch.orphans import log_name, remove_logs, take_back, worker_name
 from vidsr.batch.store import Store
 from vidsr.cores import usable_cores
 from vidsr.errors import BackendError
 
-__all__ = ["Driver", "DriverOptions", "alive"]
+__all__ = ["Driver", "DriverOptions"]
 
 _LOOK_SECONDS = 0.1  # between two looks at the workers
 _SHOW_SECONDS = 0.5  # between two looks at the plan for whoever watches
+_ORPHANS_SECONDS = 1.0  # between two looks for workers whose driver was killed
 _PARTING_SECONDS = 30.0  # for workers to give back what they hold
 _SHORT_SECONDS = 5.0  # a worker that ends sooner, having done nothing, did not start
 _SHORT_LIVES = 3
@@ -67,14 +67,7 @@ class Driver:
         self._number = self._short = 0
 
     def __enter__(self) -> Driver:
-        """Give out again what workers held whose driver was killed; return self."""
-        for worker in self._store.workers():
-            if worker.host == socket.gethostname() and worker.pid is not None and not alive(worker.pid):
-                self._store.leave(worker.id)  # no try: what killed the driver was not its task
-        for log in self._folder.glob("worker-*.log"):
-            _, pid, _ = log.stem.split("-")
-            if pid.isdecimal() and not alive(int(pid)):
-                log.unlink(missing_ok=True)
+        """Return self."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -92,10 +85,14 @@ class Driver:
             BackendError: Workers do not start.
             OutputError: The plan's file cannot be read or written.
         """
-        shown = 0.0
+        shown = looked = 0.0
+        remove_logs(self._folder)
         while True:
             waiting = more()
             self._bury()
+            if time.monotonic() - looked >= _ORPHANS_SECONDS:
+                looked = time.monotonic()
+                take_back(self._store, [hand.name for hand in self._hands])
             missing = self._options.workers - len(self._hands)
             for _ in range(min(missing, self._wanted())):
                 self._start()
@@ -156,8 +153,8 @@ class Driver:
 
     def _start(self) -> None:
         self._number += 1
-        name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}-{self._number}"
-        log = self._folder / f"worker-{os.getpid()}-{self._number}.log"
+        name = worker_name(time.time_ns(), self._number)
+        log = self._folder / log_name(self._number)
         threads = self._options.threads or max(1, usable_cores() // self._options.workers)
         ours, theirs = Pipe()
         arguments = {
@@ -187,14 +184,3 @@ class Driver:
             stderr=log,
             pass_fds=(calls,),
         )
-
-
-def alive(pid: int) -> bool:
-    """Return whether a process of this machine is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

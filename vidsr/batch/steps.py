@@ -10,7 +10,7 @@ from time import perf_counter, sleep, time
 from typing import Any
 
 from vidsr.batch.memory import memory_of
-from vidsr.batch.reach import Reach, has_its_name
+from vidsr.batch.reach import Reach
 from vidsr.batch.rows import PlannedSegment
 from vidsr.batch.templates import PendingName
 from vidsr.errors import DecodeError, OptionsError, OutputError
@@ -22,6 +22,7 @@ from vidsr.report import JobReport, StageTimes, Work
 from vidsr.stages import LARGE_BYTES
 from vidsr.upscaler import Upscaler
 from vidsr.video.cuts import find_cuts
+from vidsr.video.output import was_named
 from vidsr.video.reader import ticks_at
 from vidsr.video.sinks import Sink, Stretch
 from vidsr.video.video_sink import VideoSink
@@ -161,6 +162,9 @@ class Steps:
                     return work
         reach = Reach(segment, more)
         with open_sink(job, plan, shared=True, recorded=recorded) as sink:
+            if isinstance(sink, VideoSink) and (made := sink.folder.numbered.get(segment.number)) is not None:
+                recorded(segment.number, len(made.pts))  # whoever made it was killed before it could tell
+                return work
             after = None if segment.begin is None else segment.begin - 1
             stretch = Stretch(segment.number, after, segment.end)
             make_frames(job, plan, sink, upscaler, stretch, work, frame_made, until=reach.over)
@@ -183,13 +187,14 @@ class Steps:
         with _opened(job, plan) as sink:
             return keep_part(sink, error)
 
-    def join(self, key: str, job: Job, parts: Sequence[Work], *, since: float) -> JobReport:
+    def join(self, key: str, job: Job, parts: Sequence[Work], *, frames: int, since: float) -> JobReport:
         """Join a job's segments into its result, verify and name it.
 
         Args:
             key: Names the job.
             job: The job.
             parts: What was done by those who made the segments.
+            frames: How many they are known to have.
             since: When the job was begun, unix seconds.
 
         Raises:
@@ -200,8 +205,8 @@ class Steps:
         work = Work()
         for part in parts:
             work.add(part)
-        if has_its_name(job.output, since):
-            output, frames = job.output, work.frames
+        if plan.output is not None and was_named(plan.output, since):
+            output: Path | None = plan.output  # whoever did it was killed before it could tell
         else:
             with _opened(job, plan) as sink:
                 frames = sink.frames_done

@@ -229,10 +229,10 @@ class Store(View):
             job = claims.of_kind(claims.held(db, task, worker), "join")["job"]
             db.execute("UPDATE tasks SET state = 'done' WHERE id = ?", (task,))
             db.execute(
-                "UPDATE jobs SET state = 'done', report = ?, ended = ?, frames ="
-                " (SELECT coalesce(sum(made), 0) FROM tasks WHERE job = jobs.id AND kind = 'segment')"
+                "UPDATE jobs SET state = 'done', report = ?, ended = ?, frames = coalesce(?,"
+                " (SELECT coalesce(sum(made), 0) FROM tasks WHERE job = jobs.id AND kind = 'segment'))"
                 " WHERE id = ?",
-                (encoding.stored(report), self._clock(), job),
+                (encoding.stored(report), self._clock(), report.get("frames"), job),
             )
 
     def failed(

@@ -77,6 +77,12 @@ class View:
             rows = db.execute("SELECT note FROM notes WHERE job = ? ORDER BY id", (job,)).fetchall()
         return tuple(json.loads(row["note"]) for row in rows)
 
+    def made(self, job: int) -> int:
+        """Return how many frames of a job are made."""
+        with self._database.reading() as db:
+            sql = "SELECT coalesce(sum(made), 0) FROM tasks WHERE job = ? AND kind = 'segment'"
+            return int(db.execute(sql, (job,)).fetchone()[0])
+
     def began(self, job: int) -> float:
         """Return when a job was begun, in unix seconds; 0: it was not."""
         with self._database.reading() as db:

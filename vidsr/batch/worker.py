@@ -214,12 +214,13 @@ class Worker:
         with self._lock:
             rest = list(self._held.values())
         for held in rest:  # a job done in order is one task, whatever it was cut into
-            self._store.finished(held.id, self.name, whole)
+            self._store.finished(held.id, self.name, max(whole, work.frames))
         self._store.note(task.job_id, records.to_mapping(work))
 
     def _join(self, task: Task, job: Job, steps: Steps) -> None:
         parts = [records.from_mapping(Work, note) for note in self._store.notes(task.job_id)]
-        report = steps.join(task.key, job, parts, since=self._store.began(task.job_id))
+        frames, since = self._store.made(task.job_id), self._store.began(task.job_id)
+        report = steps.join(task.key, job, parts, frames=frames, since=since)
         self._store.joined(task.id, self.name, records.to_mapping(report, keep_none=True))
 
     def _renew(self) -> None:

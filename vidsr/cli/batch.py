@@ -52,8 +52,9 @@ def run(
         typer.Option(
             "-o",
             "--output",
-            help="Template of the results' names, such as 'out/{stem}_{target}{suffix}'. Fields: {folder}"
-            " {root} {subfolder} {name} {stem} {target} {model} {codec} {suffix}. Default: beside it.",
+            help="Template of the results' names, such as 'out/{stem}_{target}{suffix}'. Fields:"
+            " {folder} {root} {subfolder} {name} {stem} {target} {model} {codec} {suffix}."
+            " Default: beside the source.",
             rich_help_panel=_PLAN,
         ),
     ] = None,

@@ -11,11 +11,12 @@ from vidsr.errors import OptionsError, OutputError
 from vidsr.job import Job
 from vidsr.sources import is_pattern, numbered
 from vidsr.video.encoders import PICTURE_CODECS
-from vidsr.video.work import half_named
+from vidsr.video.work import clear_remains, half_named
 
-__all__ = ["check_kind", "check_writable"]
+__all__ = ["check_kind", "check_writable", "was_named"]
 
 _ANOTHER = "name another output"
+_CLOCK_SECONDS = 0.05  # by which a file's time may be behind: kernels take it from their last tick
 
 
 def check_writable(job: Job, output: Path) -> None:
@@ -51,6 +52,22 @@ def _existing(output: Path) -> Path | None:
     if output.suffix.lower() in PICTURE_CODECS and is_pattern(output):
         return next(numbered(output), None)
     return output if os.path.lexists(output) else None  # a link to nothing is something, too
+
+
+def was_named(output: Path, since: float) -> bool:
+    """Return whether a job that was begun at `since` (unix seconds) has ended but for telling so.
+
+    Its result was written since then and has its name, and its work is deleted.
+
+    Raises:
+        OutputError: The work is gone, and the result is not there.
+    """
+    if not clear_remains(output):
+        return False
+    named = _existing(output)
+    if named is None or named.lstat().st_mtime < since - _CLOCK_SECONDS:
+        raise OutputError("the work folder is gone", path=output, hint="run the same command again")
+    return True
 
 
 def check_kind(output: Path) -> None:

@@ -34,6 +34,7 @@ __all__ = [
     "Unfinished",
     "WorkFolder",
     "address_identity",
+    "clear_remains",
     "find_unfinished",
     "give_name",
     "half_named",
@@ -209,6 +210,8 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Delete the folder: the result has its final name."""
+        with suppress(OSError):  # first of all: who is killed amid the rest has left nothing to go on from
+            (self.path / "plan.json").unlink()
         shutil.rmtree(self.path, ignore_errors=True)
         self.numbered, self.cuts = {}, ()
         self.release()
@@ -238,6 +241,15 @@ class WorkFolder:
 def half_named(output: Path) -> bool:
     """Return whether a job was giving a sequence's pictures their names when it ended."""
     return (folder_of(output) / _NAMING).exists()
+
+
+def clear_remains(output: Path) -> bool:
+    """Return whether there is no work to go on from; what a `WorkFolder.remove` cut short has left goes."""
+    path = folder_of(output)
+    if (path / "plan.json").exists():
+        return False
+    shutil.rmtree(path, ignore_errors=True)
+    return True
 
 
 def give_name(path: Path, target: Path) -> None:
