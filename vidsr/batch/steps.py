@@ -10,6 +10,7 @@ from time import perf_counter, sleep, time
 from typing import Any
 
 from vidsr.batch.memory import memory_of
+from vidsr.batch.reach import Reach, has_its_name
 from vidsr.batch.rows import PlannedSegment
 from vidsr.batch.templates import PendingName
 from vidsr.errors import DecodeError, OptionsError, OutputError
@@ -158,7 +159,7 @@ class Steps:
                         make_frames(job, plan, sink, upscaler, stretch, work, frame_made)
                     work.warnings += tuple(upscaler.notes)
                     return work
-        reach = _Reach(segment, more)
+        reach = Reach(segment, more)
         with open_sink(job, plan, shared=True, recorded=recorded) as sink:
             after = None if segment.begin is None else segment.begin - 1
             stretch = Stretch(segment.number, after, segment.end)
@@ -199,9 +200,12 @@ class Steps:
         work = Work()
         for part in parts:
             work.add(part)
-        with _opened(job, plan) as sink:
-            frames = sink.frames_done
-            output = sink.finish(plan.watch.check)
+        if has_its_name(job.output, since):
+            output, frames = job.output, work.frames
+        else:
+            with _opened(job, plan) as sink:
+                frames = sink.frames_done
+                output = sink.finish(plan.watch.check)
         self._plans.pop(key, None)
         finishing = StageTimes("finish", perf_counter() - began, 0.0, 0.0)
         wall = max((stage.wall for stage in work.stages), default=0.0)
@@ -246,22 +250,6 @@ class Steps:
             self._networks[key] = open_upscaler(job, plan)
         self._networks.move_to_end(key)
         return self._networks[key]
-
-
-class _Reach:
-    """How far a worker reads: to a segment's end, and on into the next if it gets that too."""
-
-    def __init__(self, segment: PlannedSegment, more: Callable[[int], PlannedSegment | None]) -> None:
-        self.last, self._more = segment, more
-
-    def over(self, pts: int) -> bool:
-        """Tell whether a frame is another's to make."""
-        while self.last.end is not None and pts >= self.last.end:
-            following = self._more(self.last.number + 1)
-            if following is None:
-                return True
-            self.last = following
-        return False
 
 
 def _named(job: Job, pending: PendingName) -> Path:

@@ -3,7 +3,7 @@
     python -m vidsr.batch.trials --threads 1 --seconds 4
 
 Such a process reads a job as a line of JSON from its standard input, opens its network, says "ready", waits
-for another line, and says what it has made. It ends when whoever started it does: its standard input closes then.
+for another line, and says what it has made. It ends when whoever started it does: standard input closes then.
 """
 
 from __future__ import annotations
