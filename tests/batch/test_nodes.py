@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -106,6 +107,7 @@ def test_absent_ray_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         driver = ClusterDriver(store, tmp_path, DriverOptions(), address="local")
         with pytest.raises(BackendUnavailableError, match=r"pip install 'vidsr\[ray\]'"), driver:
             pass
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"  # before Ray is imported
 
 
 @pytest.mark.parametrize("gpus", [-0.5, 1.5, float("nan")])

@@ -6,7 +6,6 @@ nothing of vidsr is imported at its top.
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -80,10 +79,6 @@ class Seat:
     def stop(self) -> None:
         """Ask the worker to end; it gives back what it holds."""
         self._process.terminate()
-
-    def environment(self, names: Sequence[str]) -> dict[str, str | None]:
-        """Return variables of this process, which are the worker's too."""
-        return {name: os.environ.get(name) for name in names}
 
     def _over(self) -> tuple[int, str]:
         try:

@@ -41,6 +41,10 @@ class Session:
             BackendUnavailableError: Ray is not installed, or no cluster answers.
         """
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray is imported, and by what it starts
+        if self._address == "local" and not any(name in os.environ for name in _TOKENS):
+            # Where Ray lacks one it leaves a file in the user's home. It turns the mode on itself: set here,
+            # that would be known to some of its parts only.
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         try:
             import ray
         except ImportError as error:
@@ -53,9 +57,6 @@ class Session:
         if self._address == "local":
             # Below the shortest name there is: sockets' names may have 107 bytes.
             self._temporary = tempfile.mkdtemp(prefix="vidsr-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp"))
-            if not any(name in os.environ for name in _TOKENS):
-                # Ray's own way to have one would be a file in the user's home.
-                os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"] = "token", secrets.token_hex(32)
             how |= {
                 "num_cpus": usable_cores(),
                 "include_dashboard": False,
