@@ -139,8 +139,8 @@ class Steps:
             segment: What to make.
             more: Called in another thread with a number once all frames before that segment are read: returns
                 the segment if it is to be made here as well, None if not.
-            recorded: Told the number and the frames of each segment that is whole, or once of all that is done in
-                order, with what an earlier run has made of it.
+            recorded: Told the number and the frames of each segment that is whole; once, of all that is made
+                in order, with what an earlier run has made of it.
             told: Called after each frame with the number of frames made so far; may raise to end the work.
 
         Raises:
