@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -70,13 +71,18 @@ def from_mapping(cls: type[R], data: Mapping[str, Any], where: str = "") -> R:
         ValueError: An unknown or missing key, or a value of the wrong type; `cls` may raise its own.
     """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     values = typed({name: hints[name] for name in fields}, data, where)
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise ValueError(f"the key '{where}{name}' is missing")
     return cls(**values)
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def typed(hints: Mapping[str, Any], data: Mapping[str, Any], where: str = "") -> dict[str, Any]:

@@ -140,7 +140,8 @@ class Steps:
             segment: What to make.
             more: Called in another thread with a number once all frames before that segment are read: returns
                 the segment if it is to be made here as well, None if not.
-            recorded: Told the number and the frames of each segment that is whole.
+            recorded: Told the number and the frames of each segment that is whole; once, of all that is made
+                in order, with what an earlier run has made of it.
             told: Called after each frame with the number of frames made so far; may raise to end the work.
 
         Raises:
@@ -154,10 +155,12 @@ class Steps:
             told(work.frames)
 
         if segment.begin is None and segment.end is None and segment.number == 0:
-            with _opened(job, plan, recorded=recorded) as sink:
+            with _opened(job, plan) as sink:
                 if not (isinstance(sink, VideoSink) and sink.folder.cuts):
+                    made_before = sink.frames_done
                     for stretch in sink.left():
                         make_frames(job, plan, sink, upscaler, stretch, work, frame_made)
+                    recorded(0, made_before + work.frames)
                     work.warnings += tuple(upscaler.notes)
                     return work
         reach = Reach(segment, more)
@@ -280,12 +283,12 @@ def _span(job: Job, plan: Plan) -> Mapping[str, int | None]:
     return {"begin": ticks[0], "end": ticks[1]}
 
 
-def _opened(job: Job, plan: Plan, *, recorded: Callable[[int, int], None] = lambda n, f: None) -> Sink:
+def _opened(job: Job, plan: Plan) -> Sink:
     """Open a job's work folder for this process alone; wait for the last of those who shared it."""
     deadline = perf_counter() + _BUSY_SECONDS
     while True:
         try:
-            return open_sink(job, plan, recorded=recorded)
+            return open_sink(job, plan)
         except OptionsError as error:
             if not isinstance(error.__cause__, BlockingIOError) or perf_counter() > deadline:
                 raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -118,6 +119,16 @@ def load_card(path: Path) -> ModelSpec:
     Raises:
         ModelError: It is missing or wrong; the message names the key.
     """
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return records.load(ModelSpec, path, error=ModelError)  # tells why
+    return _loaded(path, data)
+
+
+@lru_cache(maxsize=64)
+def _loaded(path: Path, _: bytes) -> ModelSpec:
+    """Return a card, checked once for all that it says: each job of a batch looks at all of them."""
     return records.load(ModelSpec, path, error=ModelError)
 
 
