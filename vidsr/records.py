@@ -71,7 +71,7 @@ def from_mapping(cls: type[R], data: Mapping[str, Any], where: str = "") -> R:
         ValueError: An unknown or missing key, or a value of the wrong type; `cls` may raise its own.
     """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     values = typed({name: hints[name] for name in fields}, data, where)
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

@@ -128,6 +128,7 @@ def half_made(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_thirty_times(tmp_path: Path) -> None:
     rng = random.Random(7)
     (tmp_path / "in").mkdir()
