@@ -61,6 +61,13 @@ def vmaf() -> None:
 
 
 @pytest.fixture(scope="session")
+def ray_installed() -> None:
+    """The extra `ray`."""
+    if importlib.util.find_spec("ray") is None:
+        require("ray", "Ray is not installed; run: pip install 'vidsr[ray]'")
+
+
+@pytest.fixture(scope="session")
 def mounts(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The right to mount a file system, as root has it outside of most containers."""
     folder = tmp_path_factory.mktemp("mount")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import secrets
 import shutil
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import require
 
 import vidsr
 from vidsr.batch.cluster import ClusterDriver
@@ -44,10 +42,8 @@ NODE = {"num_cpus": 1, "num_gpus": 1, "object_store_memory": 80 << 20}
 
 
 @pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
+def ray(ray_installed: None) -> Iterator[Any]:
     """Ray, with a token and a short folder of its own, and nothing of it afterwards."""
-    if importlib.util.find_spec("ray") is None:
-        require("ray", "Ray is not installed; run: pip install 'vidsr[ray]'")
     # Not in /tmp: Ray keeps its logs there open as long as the process lives, which is no test's fault.
     folder = tempfile.mkdtemp(prefix="r", dir="/var/tmp")
     with pytest.MonkeyPatch.context() as patch:
