@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.1  # between two looks at the workers
 _SHOW_SECONDS = 0.5  # between two looks at the plan for whoever watches
 _ORPHANS_SECONDS = 1.0  # between two looks for workers whose driver was killed
 _PARTING_SECONDS = 30.0  # for workers to give back what they hold
-_SHORT_SECONDS = 5.0  # a worker that ends sooner, having done nothing, did not start
+_SHORT_SECONDS = 5.0  # a worker that ends sooner by itself, having done nothing, did not start
 _SHORT_LIVES = 3
 
 
@@ -133,9 +133,11 @@ class Driver:
             if code == 0:
                 continue
             why = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            began = code < 0 and hand.name in {one.id for one in self._store.workers()}
             taken = self._store.dead(hand.name, f"a worker {why}{words}", self._options.max_tries)
             lived = time.monotonic() - hand.begun
-            self._short = self._short + 1 if not taken and lived < _SHORT_SECONDS else 0
+            idle = not taken and not began and lived < _SHORT_SECONDS
+            self._short = self._short + 1 if idle else 0
             if self._short >= _SHORT_LIVES:
                 raise BackendError(f"workers do not start: the last one {why}{words}")
 

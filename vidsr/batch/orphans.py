@@ -1,4 +1,4 @@
-"""Workers whose driver was killed: what they held and left is taken back at once, not when leases run out."""
+"""Workers that nobody looks after, as when their driver was killed: what they held is taken back at once."""
 
 from __future__ import annotations
 
@@ -39,11 +39,16 @@ def take_back(store: Store, mine: Collection[str]) -> int:
     taken = 0
     for worker in store.workers():
         found = pattern.fullmatch(worker.id)
-        if found is None or worker.id in mine or worker.pid is None:
+        if found is None or worker.id in mine:
             continue
-        driver = int(found[1])
-        # A driver with this one's number is an earlier one, as in a container that was started again.
-        if (driver == os.getpid() or not runs(driver)) and not _works(worker.pid, worker.id):
+        # One with this driver's number is an earlier driver's, as in a container that was started again, or
+        # was killed while its last claim was being answered.
+        own = int(found[1]) == os.getpid()
+        if worker.pid is None:
+            gone = own
+        else:
+            gone = (own or not runs(int(found[1]))) and not _works(worker.pid, worker.id)
+        if gone:
             taken += store.leave(worker.id)
     return taken
 
