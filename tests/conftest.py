@@ -15,6 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("vidsr", deadline=None)
+settings.load_profile("vidsr")
 
 _GRACE_S = 2.0  # for threads that were told to stop and are on their way out
 _SHARED = tempfile.gettempdir()  # other programs come and go in there
