@@ -128,7 +128,7 @@ def test_segments_made_in_any_order_give_the_same_bytes(tmp_path: Path, order: t
 
     job = vidsr.Job(output=tmp_path / "out.mkv", **common)
     with Steps(threads=1) as steps:
-        found = steps.look(job)
+        found = steps.look("one", job)
         assert len(found.segments) == 5
         for number in order:
             steps.make(
@@ -140,7 +140,7 @@ def test_segments_made_in_any_order_give_the_same_bytes(tmp_path: Path, order: t
                 told=lambda _: None,
             )
         # The same command goes on with what is missing: segment 4.
-        again = steps.look(job)
+        again = steps.look("one", job)
         assert [part.done for part in again.segments] == [True] * 4 + [False]
         plan = make_plan(job, check_output=False)
         with open_sink(job, plan) as sink:

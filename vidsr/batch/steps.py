@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter, sleep, time
 from typing import Any
 
 from vidsr.batch.memory import memory_of
-from vidsr.batch.reach import Reach
+from vidsr.batch.reach import Reach, span
 from vidsr.batch.rows import PlannedSegment
 from vidsr.batch.templates import PendingName
 from vidsr.errors import DecodeError, OptionsError, OutputError
@@ -23,7 +23,6 @@ from vidsr.stages import LARGE_BYTES
 from vidsr.upscaler import Upscaler
 from vidsr.video.cuts import find_cuts
 from vidsr.video.output import was_named
-from vidsr.video.reader import ticks_at
 from vidsr.video.sinks import Sink, Stretch
 from vidsr.video.video_sink import VideoSink
 
@@ -71,10 +70,11 @@ class Steps:
         while self._networks:
             self._networks.popitem()[1].close()
 
-    def look(self, job: Job, *, pending: PendingName | None = None) -> Outlook:
+    def look(self, key: str, job: Job, *, pending: PendingName | None = None) -> Outlook:
         """Look at a job's source, make its work folder and decide where its segments begin.
 
         Args:
+            key: Names the job.
             job: The job.
             pending: Its output, where the source decides how that ends.
 
@@ -89,6 +89,7 @@ class Steps:
         plan = make_plan(job)
         if plan.output is None:
             raise OptionsError("a batch writes its results: null: is for vidsr upscale")
+        self._keep(key, replace(job, output=plan.output, discard=False), plan)
         memory = memory_of(plan)
         with _opened(job, plan) as sink:
             if not isinstance(sink, VideoSink):
@@ -101,7 +102,7 @@ class Steps:
                     plan.info,
                     job.segment_frames,
                     each=2 if plan.deinterlace.mode == "field" else 1,
-                    **_span(job, plan),
+                    **span(job, plan),
                 )
                 if cuts:
                     folder.set_cuts(cuts)
@@ -229,18 +230,24 @@ class Steps:
             fps=work.frames / wall if wall else 0.0,
         )
 
+    def forget(self, key: str) -> None:
+        """Look at a job's source again at its next task, as after a failure."""
+        self._plans.pop(key, None)
+
     def _planned(self, key: str, job: Job) -> tuple[Job, Plan]:
         """Return a job as this worker does it, and its plan."""
-        if key not in self._plans:
-            job = replace(job, threads=self._threads or job.threads, discard=False)
-            plan = make_plan(job, check_output=False)
-            if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
-                give_back_large_blocks()
-            self._plans[key] = job, plan
+        job = replace(job, threads=self._threads or job.threads, discard=False)
+        if key not in self._plans or self._plans[key][0] != job:  # it may have begun anew with other options
+            self._keep(key, job, make_plan(job, check_output=False))
         self._plans.move_to_end(key)
+        return self._plans[key]
+
+    def _keep(self, key: str, job: Job, plan: Plan) -> None:
+        if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
+            give_back_large_blocks()
+        self._plans[key] = job, plan
         while len(self._plans) > _KEPT_PLANS:
             self._plans.popitem(last=False)
-        return self._plans[key]
 
     def _network(self, job: Job, plan: Plan) -> Upscaler:
         """Return a plan's network, open."""
@@ -274,13 +281,6 @@ def _make_folder(folder: Path) -> None:
 
 
 _IN_ORDER = (PlannedSegment(number=0, begin=None, end=None, frames=None),)
-
-
-def _span(job: Job, plan: Plan) -> Mapping[str, int | None]:
-    """Return the first tick of the source that a job shows, and the first that it does not."""
-    base, first = plan.info.time_base, plan.info.start_pts
-    ticks = [None if seconds is None else first + ticks_at(seconds, base) for seconds in (job.start, job.end)]
-    return {"begin": ticks[0], "end": ticks[1]}
 
 
 def _opened(job: Job, plan: Plan) -> Sink:

@@ -125,6 +125,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - one job's failure is not the others'
             if self._failed(error) and isinstance(error, DecodeError) and task.kind != "plan":
                 self._keep(task, job, steps, error)
+            steps.forget(task.key)
         finally:
             with self._lock:
                 self._held = {}
@@ -164,7 +165,7 @@ class Worker:
 
     def _plan(self, task: Task, job: Job, steps: Steps) -> None:
         pending = task.fingerprint.get("pending")
-        found = steps.look(job, pending=None if pending is None else PendingName(**pending))
+        found = steps.look(task.key, job, pending=None if pending is None else PendingName(**pending))
         self._store.planned(
             task.id,
             self.name,
