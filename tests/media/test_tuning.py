@@ -11,7 +11,7 @@ from synth import make_clip
 
 from vidsr.batch import tuning
 from vidsr.batch.remembered import recall, remember, workers_file
-from vidsr.batch.trials import rate_of
+from vidsr.batch.trials import _Hand, rate_of
 from vidsr.batch.tuning import choose_workers, fastest
 from vidsr.errors import BackendError
 from vidsr.job import Job
@@ -118,9 +118,11 @@ def test_a_trial_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "usable_cores", lambda: 4)
     jobs = jobs_of(tmp_path)
-    assert choose_workers(jobs)[0] == 4
-    assert "too small for a trial" in choose_workers(jobs)[1]
-    assert choose_workers(jobs, limit=1)[0] == 1
+    number, why = choose_workers(jobs)
+    assert number == 1, "another worker would start for longer than these take"
+    assert "too small for a trial" in why
+    assert [choose_workers(jobs * times)[0] for times in (4, 5, 50)] == [1, 2, 4]
+    assert choose_workers(jobs * 50, limit=1)[0] == 1
     (tmp_path / "bad.mkv").write_bytes(b"nothing")
     bad = [Job(source=tmp_path / "bad.mkv", output=tmp_path / "bad.mp4")]
     assert "no source could be opened" in choose_workers(bad)[1]
@@ -140,6 +142,36 @@ def test_remembers_the_latest(tmp_path: Path) -> None:
         remember(path, f"{number}", {1: 1.0 + number})
     assert recall(path, "0", [1]) is None
     assert recall(path, "249", [1]) == {1: 250.0}
+
+
+def test_ctrl_c_ends_the_processes_of_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = jobs_of(tmp_path, 1)
+    hands: list[_Hand] = []
+
+    def interrupted(hand: _Hand, deadline: float) -> str:
+        hands.append(hand)
+        if len(hands) < 2:
+            return "ready"
+        assert [one._process.poll() for one in hands] == [None, None], "both are at work"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_Hand, "hear", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        rate_of(job, 2, 1, seconds=60)
+    assert [one._process.poll() for one in hands] == [-9, -9]
+
+
+def test_a_killed_process_of_a_trial_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (job,) = jobs_of(tmp_path, 1)
+    heard = _Hand.hear
+
+    def killed(hand: _Hand, deadline: float) -> str:
+        hand._process.kill()
+        return heard(hand, deadline)
+
+    monkeypatch.setattr(_Hand, "hear", killed)
+    with pytest.raises(BackendError, match="a trial process was killed by signal 9"):
+        rate_of(job, 2, 1, seconds=60)
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ Measure = Callable[[int], float]
 _GAIN = 1.03  # what more workers must come to: they also take more memory
 _LOOKED_AT = 5  # sources that are tried until one can be opened
 _TINY_BYTES = 32 << 20
+_TINY_JOBS = 20  # take about as long as another worker's start
 _TINY_PIXELS = 256 << 20  # of all frames of all sources: about ten seconds of a small network on two cores
 
 
@@ -54,7 +55,7 @@ def choose_workers(
     if fitting == 1:
         return 1, f"1 worker: memory is for one of {need >> 20} MiB"
     if _tiny(jobs, job, plan):
-        workers = min(fitting, len(jobs))
+        workers = max(1, min(fitting, len(jobs) // _TINY_JOBS))
         return workers, f"{_said(workers)}: the sources are too small for a trial"
     parts = _parts(jobs, job, plan, fitting)
     if parts == 1:
