@@ -105,7 +105,7 @@ def _choose(candidates: Sequence[int], measure: Measure, cache: Path | None, key
 
 
 def _settle(found: dict[int, float], measure: Measure) -> None:
-    """Try the last two numbers once more where they are close; what else the machine does only makes slower."""
+    """Try the last two numbers once more where they are close: other work only makes them slower."""
     last = list(found)[-2:]
     if len(last) == 2 and abs(found[last[1]] / found[last[0]] - _GAIN) < _CLOSE:
         for workers in last:
