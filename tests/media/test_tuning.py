@@ -80,6 +80,21 @@ def test_the_best_is_taken_and_remembered(tmp_path: Path, measured: Callable[[Sp
     assert tried == [1, 2, 4] * 2, "another preset is another measurement"
 
 
+def test_a_close_trial_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {1: [10.0, 9.0], 2: [10.1, 11.0], 4: [7.0]}
+
+    def rate(job: Job, workers: int, threads: int, *, seconds: float) -> float:
+        return speeds[workers].pop(0)
+
+    monkeypatch.setattr(tuning, "rate_of", rate)
+    monkeypatch.setattr(tuning, "usable_cores", lambda: 4)
+    monkeypatch.setattr(tuning, "_tiny", lambda *_: False)
+    number, why = choose_workers(jobs_of(tmp_path))
+    assert number == 2
+    assert "1 made 10, 2 made 11, 4 made 7" in why
+    assert not any(speeds.values()), "all were asked for"
+
+
 @pytest.mark.parametrize("spoilt", ["", "{", "[]", '{"KEY": {"1": "fast"}}', '{"KEY": {"2": 5}}'])
 def test_a_spoilt_cache_is_measured_again(
     tmp_path: Path, measured: Callable[[Speeds], list[int]], spoilt: str

@@ -23,6 +23,7 @@ Measure = Callable[[int], float]
 """Returns how many frames a second so many workers make."""
 
 _GAIN = 1.03  # what more workers must come to: they also take more memory
+_CLOSE = 0.07  # of a gain, to either side: trials of four seconds differ by as much
 _LOOKED_AT = 5  # sources that are tried until one can be opened
 _TINY_BYTES = 32 << 20
 _TINY_JOBS = 20  # take about as long as another worker's start
@@ -90,6 +91,7 @@ def _choose(candidates: Sequence[int], measure: Measure, cache: Path | None, key
         try:
             for workers in candidates:
                 found[workers] = measure(workers)
+                _settle(found, measure)
                 if fastest(found) != workers:
                     break
         except VidsrError as error:
@@ -100,6 +102,14 @@ def _choose(candidates: Sequence[int], measure: Measure, cache: Path | None, key
     when = "measured now" if known is None else "measured by an earlier batch"
     told = ", ".join(f"{workers} made {fps:.3g}" for workers, fps in found.items())
     return best, f"{_said(best)}: of frames a second {told} ({when})"
+
+
+def _settle(found: dict[int, float], measure: Measure) -> None:
+    """Try the last two numbers once more where they are close: other work only makes them slower."""
+    last = list(found)[-2:]
+    if len(last) == 2 and abs(found[last[1]] / found[last[0]] - _GAIN) < _CLOSE:
+        for workers in last:
+            found[workers] = max(found[workers], measure(workers))
 
 
 def _said(workers: int) -> str:
