@@ -24,11 +24,11 @@ from vidsr.video.contract import read_as, unmarked, written_as
 from vidsr.video.deinterlace import SINGLE_FIELDS, WOVEN, Deinterlacing, in_fields, single_fields
 from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
 from vidsr.video.idet import plan_deinterlacing
+from vidsr.video.opening import address_identity
 from vidsr.video.output import check_kind, check_writable
 from vidsr.video.probe import probe
 from vidsr.video.rates import rate_warning
 from vidsr.video.watch import SourceWatch
-from vidsr.video.work import address_identity
 
 __all__ = ["Plan", "default_output", "make_plan"]
 

@@ -15,7 +15,6 @@ import vidsr
 from vidsr.batch.driver import Driver, DriverOptions
 from vidsr.batch.rows import NewJob, Task
 from vidsr.batch.store import Store
-from vidsr.errors import OutputError
 
 COMMON = {"backend": "nearest", "preset": "ultrafast", "segment_frames": 12, "encoder_threads": 1}
 
@@ -31,48 +30,6 @@ class DeadlyStore(Store):
             self.struck = True
             os.kill(next(one.pid for one in self.workers() if one.id == worker), signal.SIGKILL)
         return task
-
-
-class DeadlyNews(Store):
-    """Kills the first worker that wants to say that a result has its name, before it is noted."""
-
-    struck = False
-
-    def joined(self, task: int, worker: str, report: Any) -> None:
-        if not self.struck:
-            self.struck = True
-            os.kill(next(one.pid for one in self.workers() if one.id == worker), signal.SIGKILL)
-            raise OutputError("the plan is not to know")
-        super().joined(task, worker, report)
-
-
-@pytest.mark.parametrize("cleared", [False, True])
-def test_killed_between_the_name_and_the_news_of_it(tmp_path: Path, cleared: bool) -> None:
-    source = make_clip(tmp_path / "in.mkv", times=36, options={"g": "12"})
-    job = vidsr.Job(source=source, output=tmp_path / "out.mkv", overwrite=True, **COMMON)
-    vidsr.run(job)
-    wanted = (tmp_path / "out.mkv").read_bytes()
-    (tmp_path / "out.mkv").write_bytes(b"old")  # is not taken for the result
-    os.utime(tmp_path / "out.mkv", (1, 1))
-    with DeadlyNews.open(tmp_path / "state", create=True) as store:
-        store.add([NewJob(key="one", name="one", job=job, fingerprint={})])
-        with Driver(store, tmp_path / "state", DriverOptions(max_tries=2)) as driver:
-            if not cleared:  # killed while it cleared up
-                driver.run(lambda: leave_something(tmp_path / "out.mkv.vidsr", store))
-            else:
-                driver.run()
-        (row,) = store.jobs()
-    assert store.struck
-    assert (row.state, row.error, row.frames, row.tries) == ("done", None, 36, 1)
-    assert (row.report or {})["output"] == str(tmp_path / "out.mkv")
-    assert (tmp_path / "out.mkv").read_bytes() == wanted
-    assert not (tmp_path / "out.mkv.vidsr").exists()
-
-
-def leave_something(folder: Path, store: DeadlyNews) -> None:
-    if store.struck and not folder.exists() and store.jobs()[0].state == "running":
-        folder.mkdir()
-        (folder / "000000.json").write_text("{}", encoding="utf-8")
 
 
 @pytest.mark.parametrize("killed", [False, True])

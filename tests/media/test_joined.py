@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -164,6 +165,23 @@ def begin_at(path: Path, times: list[Fraction], frames: list[tuple[np.ndarray, .
             assert all(np.array_equal(a, b) for a, b in zip(planes_of(frame), wanted, strict=True))
 
 
+def job_of(
+    source: Path, output: Path, encoder: str, *, segment_frames: int = LEAST, **more: Any
+) -> vidsr.Job:
+    codec, options = ENCODERS[encoder]
+    return vidsr.Job(
+        source=source,
+        output=output,
+        backend="nearest",
+        segment_frames=segment_frames,
+        codec=codec,
+        preset=FAST[codec],
+        encoder_options=options,
+        encoder_threads=2,
+        **more,
+    )
+
+
 @pytest.mark.parametrize(
     ("source", "encoder", "suffix"),
     [pytest.param(*c, marks=() if c in QUICK else pytest.mark.slow, id=f"{c[0]}-{c[1]}{c[2]}") for c in ALL],
@@ -171,19 +189,8 @@ def begin_at(path: Path, times: list[Fraction], frames: list[tuple[np.ndarray, .
 def test_joined_as_the_segments_were(
     kept: Kept, clips: dict[str, Path], tmp_path: Path, source: str, encoder: str, suffix: str
 ) -> None:
-    codec, options = ENCODERS[encoder]
     output = tmp_path / f"out{suffix}"
-    job = vidsr.Job(
-        source=source_of(clips, source),
-        output=output,
-        backend="nearest",
-        segment_frames=LEAST,
-        codec=codec,
-        preset=FAST[codec],
-        encoder_options=options,
-        encoder_threads=2,
-        verify="full",
-    )
+    job = job_of(source_of(clips, source), output, encoder, verify="full")
     assert vidsr.run(job).frames == FRAMES
     assert len(kept.parts) > FRAMES // (2 * LEAST)
     check(kept, job, output)
@@ -200,20 +207,9 @@ def test_joined_as_the_segments_were(
 def test_segments_shorter_than_what_an_encoder_reorders(
     kept: Kept, tmp_path: Path, least: int, encoder: str, suffix: str
 ) -> None:
-    codec, options = ENCODERS[encoder]
     source = make_clip(tmp_path / "in.mp4", times=12, options={"g": str(least)})
     output = tmp_path / f"out{suffix}"
-    job = vidsr.Job(
-        source=source,
-        output=output,
-        backend="nearest",
-        segment_frames=least,
-        codec=codec,
-        preset=FAST[codec],
-        encoder_options=options,
-        encoder_threads=2,
-        verify="full",
-    )
+    job = job_of(source, output, encoder, segment_frames=least, verify="full")
     vidsr.run(job)
     assert [len(part.pts) for part in kept.parts] == [least] * (12 // least)
     check(kept, job, output)
@@ -228,23 +224,12 @@ class StoppedError(Exception):
 def test_stopped_anywhere_and_gone_on_with_gives_the_same_bytes(
     clips: dict[str, Path], tmp_path: Path, source: str, encoder: str
 ) -> None:
-    codec, options = ENCODERS[encoder]
-
     def run(output: Path, stop: int | None = None) -> int:
         def look(progress: Progress) -> None:
             if stop is not None and progress.frames >= stop:
                 raise StoppedError
 
-        job = vidsr.Job(
-            source=source_of(clips, source),
-            output=output,
-            backend="nearest",
-            segment_frames=LEAST,
-            codec=codec,
-            preset=FAST[codec],
-            encoder_options=options,
-            encoder_threads=2,
-        )
+        job = job_of(source_of(clips, source), output, encoder)
         return vidsr.run(job, progress=look).frames_resumed
 
     whole, again = tmp_path / "whole.mkv", tmp_path / "again.mkv"

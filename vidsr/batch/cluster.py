@@ -7,9 +7,7 @@ connections lead from the driver to the cluster, as Ray makes them: it works in 
 
 from __future__ import annotations
 
-import os
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from typing import Any
 from vidsr.batch.calls import serve
 from vidsr.batch.driver import DriverOptions
 from vidsr.batch.nodes import Tries, plan_of_node
-from vidsr.batch.orphans import runs
+from vidsr.batch.orphans import take_back, worker_name
 from vidsr.batch.session import Session, first_line
 from vidsr.batch.store import Store
 from vidsr.errors import BackendError, OptionsError
@@ -128,10 +126,7 @@ class ClusterDriver:
         try:
             self._session.open()
             self._measure()
-            for worker in self._store.workers():
-                host, pid, *_ = [*worker.id.rsplit("-", 3), ""]  # as `_start` names them
-                if host == socket.gethostname() and pid.isdecimal() and not runs(int(pid)):
-                    self._store.leave(worker.id)  # no try: what killed the driver was not its task
+            take_back(self._store, ())
         except BaseException:
             self.close()
             raise
@@ -211,7 +206,7 @@ class ClusterDriver:
 
     def _start(self) -> None:
         self._number += 1
-        name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}-{self._number}"
+        name = worker_name(time.time_ns(), self._number)
         seat = self._actor.remote()
         beginning = seat.begin.remote([*self._words, "--name", name], own_version())
         self._hands.append(_Hand(name, seat, beginning))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vidsr.batch.store import Store
 
-__all__ = ["log_name", "remove_logs", "runs", "take_back", "worker_name"]
+__all__ = ["log_name", "remove_logs", "take_back", "worker_name"]
 
 _LOG = re.compile(r"worker-(\d+)-\d+\.log")
 
@@ -47,7 +47,7 @@ def take_back(store: Store, mine: Collection[str]) -> int:
         if worker.pid is None:
             gone = own
         else:
-            gone = (own or not runs(int(found[1]))) and not _works(worker.pid, worker.id)
+            gone = (own or not _runs(int(found[1]))) and not _works(worker.pid, worker.id)
         if gone:
             taken += store.leave(worker.id)
     return taken
@@ -57,7 +57,7 @@ def remove_logs(folder: Path) -> None:
     """Delete what workers of dead drivers have left in a state folder."""
     for path in folder.iterdir():
         found = _LOG.fullmatch(path.name)
-        if found is not None and (int(found[1]) == os.getpid() or not runs(int(found[1]))):
+        if found is not None and (int(found[1]) == os.getpid() or not _runs(int(found[1]))):
             with suppress(OSError):
                 path.unlink()
 
@@ -67,13 +67,12 @@ def _works(pid: int, name: str) -> bool:
     try:
         return os.fsencode(name) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except FileNotFoundError:
-        return not Path("/proc/self").exists() and runs(pid)
+        return not Path("/proc/self").exists() and _runs(pid)
     except OSError:
         return True
 
 
-def runs(pid: int) -> bool:
-    """Return whether there is a process of this number on this machine."""
+def _runs(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -89,7 +89,7 @@ class Steps:
         plan = make_plan(job)
         if plan.output is None:
             raise OptionsError("a batch writes its results: null: is for vidsr upscale")
-        self._keep(key, replace(job, output=plan.output, discard=False), plan)
+        self._hold(key, replace(job, output=plan.output, discard=False), plan)
         memory = memory_of(plan)
         with _opened(job, plan) as sink:
             if not isinstance(sink, VideoSink):
@@ -238,11 +238,11 @@ class Steps:
         """Return a job as this worker does it, and its plan."""
         job = replace(job, threads=self._threads or job.threads, discard=False)
         if key not in self._plans or self._plans[key][0] != job:  # it may have begun anew with other options
-            self._keep(key, job, make_plan(job, check_output=False))
+            self._hold(key, job, make_plan(job, check_output=False))
         self._plans.move_to_end(key)
         return self._plans[key]
 
-    def _keep(self, key: str, job: Job, plan: Plan) -> None:
+    def _hold(self, key: str, job: Job, plan: Plan) -> None:
         if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
             give_back_large_blocks()
         self._plans[key] = job, plan

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import av
 import av.container
@@ -26,7 +27,7 @@ from vidsr.sources import (
     without_password,
 )
 
-__all__ = ["open_info", "open_source", "translate"]
+__all__ = ["address_identity", "open_info", "open_source", "translate"]
 
 _NETWORK_WAIT_S = 30.0  # without a byte from a server
 _SEVERAL_TIMES = "vidsr reads its source several times: save it to a file first"
@@ -144,3 +145,19 @@ def _check_file(path: Path) -> None:
 
 def _shown(source: Source) -> Source:
     return without_password(source) if isinstance(source, str) else source
+
+
+def address_identity(info: VideoInfo) -> dict[str, Any]:
+    """Return what a source on a network is recognised by: its address and what the probe saw of it.
+
+    What a server says of a file's version does not come through FFmpeg, so a file that was replaced by one of
+    the same size, codec and length is not noticed.
+    """
+    with open_info(info) as container:
+        size = int(container.size)
+    return {
+        "name": without_password(info.path),
+        "bytes": size,
+        "seen": f"{info.container} {info.codec} {info.width}x{info.height} {info.source_format}"
+        f" {info.duration} s, {info.estimated_frames} frames",
+    }

@@ -14,11 +14,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from vidsr.errors import OptionsError, OutputError
-from vidsr.frame import VideoInfo
 from vidsr.identity import differences
 from vidsr.locks import lock_folder
-from vidsr.sources import without_password
-from vidsr.video.opening import open_info
 from vidsr.video.parts import (
     Part,
     folder_of,
@@ -33,7 +30,6 @@ from vidsr.video.parts import (
 __all__ = [
     "Unfinished",
     "WorkFolder",
-    "address_identity",
     "clear_remains",
     "find_unfinished",
     "give_name",
@@ -41,22 +37,6 @@ __all__ = [
 ]
 
 _NAMING = "naming"
-
-
-def address_identity(info: VideoInfo) -> dict[str, Any]:
-    """Return what a source on a network is recognised by: its address and what the probe saw of it.
-
-    What a server says of a file's version does not come through FFmpeg, so a file that was replaced by one of
-    the same size, codec and length is not noticed.
-    """
-    with open_info(info) as container:
-        size = int(container.size)
-    return {
-        "name": without_password(info.path),
-        "bytes": size,
-        "seen": f"{info.container} {info.codec} {info.width}x{info.height} {info.source_format}"
-        f" {info.duration} s, {info.estimated_frames} frames",
-    }
 
 
 @dataclass(frozen=True, slots=True)
