@@ -53,22 +53,23 @@ def jobs_of(tmp_path: Path, count: int = 8) -> list[Job]:
     ("found", "wanted"),
     [
         ({1: 10.0}, 1),
-        ({1: 10.0, 2: 10.2}, 1),  # two per cent are not worth the memory
-        ({1: 10.0, 2: 10.4}, 2),
-        ({1: 10.0, 2: 12.0, 4: 12.1}, 2),
+        ({1: 10.0, 2: 9.6}, 1),
+        ({1: 10.0, 2: 9.8}, 2),  # real batches gain more than their trials
+        ({1: 10.0, 2: 12.0, 4: 11.0}, 2),
+        ({1: 10.0, 2: 9.8, 4: 9.6}, 2),  # little by little is not on
         ({1: 10.0, 2: 9.0, 4: 30.0}, 1),
     ],
 )
-def test_more_workers_must_gain(found: Speeds, wanted: int) -> None:
+def test_the_largest_that_is_not_slower(found: Speeds, wanted: int) -> None:
     assert fastest(found) == wanted
 
 
 def test_the_best_is_taken_and_remembered(tmp_path: Path, measured: Callable[[Speeds], list[int]]) -> None:
-    tried = measured({1: 10.0, 2: 15.0, 4: 14.0})
+    tried = measured({1: 10.0, 2: 15.0, 4: 12.0})
     jobs = jobs_of(tmp_path)
     number, why = choose_workers(jobs)
     assert (number, tried) == (2, [1, 2, 4])
-    assert why == "2 workers: of frames a second 1 made 10, 2 made 15, 4 made 14 (measured now)"
+    assert why == "2 workers: of frames a second 1 made 10, 2 made 15, 4 made 12 (measured now)"
     assert choose_workers(jobs)[1].endswith("(measured by an earlier batch)")
     assert tried == [1, 2, 4]
     kept = workers_file()
@@ -99,7 +100,7 @@ def test_a_close_trial_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_spoilt_cache_is_measured_again(
     tmp_path: Path, measured: Callable[[Speeds], list[int]], spoilt: str
 ) -> None:
-    tried = measured({1: 10.0, 2: 9.0})
+    tried = measured({1: 10.0, 2: 8.0})
     jobs = jobs_of(tmp_path)
     choose_workers(jobs)
     kept = workers_file()
@@ -113,7 +114,7 @@ def test_a_spoilt_cache_is_measured_again(
 def test_a_cache_that_cannot_be_written_is_no_error(
     tmp_path: Path, measured: Callable[[Speeds], list[int]]
 ) -> None:
-    measured({1: 10.0, 2: 9.0})
+    measured({1: 10.0, 2: 8.0})
     (tmp_path / "cache").write_bytes(b"a file")
     assert choose_workers(jobs_of(tmp_path))[0] == 1
 
