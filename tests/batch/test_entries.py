@@ -199,3 +199,36 @@ def test_whether_cases_matter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert ignores_case(folder / "dir")
     assert ignores_case(folder / "dir" / "not" / "there")
     assert ignores_case(folder / "empty.d")
+
+
+@pytest.mark.parametrize(
+    ("options", "output", "left_out"),
+    [
+        ({}, None, False),
+        ({"scale": 3}, None, False),
+        ({"codec": "libx265"}, None, True),
+        ({"codec": "png"}, None, False),
+        ({"crf": 20.0}, None, True),
+        ({"preset": "slow"}, None, True),
+        ({}, "{stem}_2x.mkv", True),
+        ({}, "{stem}_2x.png", False),
+    ],
+)
+def test_a_poster_is_no_episode(
+    tmp_path: Path, options: dict[str, object], output: str | None, left_out: bool
+) -> None:
+    for name in ("e1.mkv", "poster.jpg", "fanart.png"):
+        (tmp_path / name).write_bytes(b"")
+    notes: list[str] = []
+    found = plan_batch(gather([str(tmp_path)]).sources, options=options, output=output, notes=notes)
+    assert len(found) == (1 if left_out else 3)
+    said = "fanart.png and 1 more pictures are left out: what is asked for is video"
+    assert notes == ([said] if left_out else [])
+    named = gather([str(tmp_path / "poster.jpg")]).sources
+    assert len(plan_batch(named, options=options, output=output)) == 1, "who names it means it"
+
+
+def test_pictures_alone_and_options_for_video(tmp_path: Path) -> None:
+    (tmp_path / "poster.jpg").write_bytes(b"")
+    with pytest.raises(OptionsError, match="only pictures"):
+        plan_batch(gather([str(tmp_path)]).sources, options={"crf": 20.0})

@@ -132,6 +132,15 @@ def test_a_source_that_cannot_be_read_holds_up_nothing(tmp_path: Path, clips: Pa
         assert prepare(store, entries).new == 2
 
 
+def test_what_is_done_stays_done_without_its_source(tmp_path: Path, clips: Path) -> None:
+    entries = entries_of(clips)
+    with opened(tmp_path / "state") as store:
+        prepare(store, entries)
+        finish(store)
+        (clips / "a.mp4").unlink()
+        assert numbers(prepare(store, entries)) == (0, 0, 2, 0, 0, 0)
+
+
 def test_state_is_where_all_results_are(tmp_path: Path, clips: Path) -> None:
     assert state_folder(entries_of(clips)) == clips / ".vidsr-batch"
     template = str(tmp_path / "out" / "{subfolder}" / "{stem}.mkv")

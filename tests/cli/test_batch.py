@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,6 +63,21 @@ def test_first_run_second_run_and_a_lost_result(clips: Path) -> None:
     assert "its result has vanished: e2.mkv" in again.stderr
     assert (clips / "e2_2x.mp4").exists()
     assert (clips / "e10_2x.mp4").stat().st_mtime_ns == before
+
+
+def test_sources_known_by_all_their_bytes_may_be_touched(clips: Path) -> None:
+    assert batch(clips, *QUICK, "--hash", "full").returncode == 0
+    os.utime(clips / "e2.mkv", (1, 1))
+    assert "2 jobs: 2 done before" in batch(clips, *QUICK, "--hash", "full").stderr
+    os.utime(clips / "e10.mkv", (1, 1))
+    assert "the source changed" in batch(clips, *QUICK, "--overwrite").stderr
+
+
+def test_a_poster_in_the_folder_is_left_out_of_video(clips: Path) -> None:
+    (clips / "poster.png").write_bytes(b"a picture")
+    done = batch(clips, *QUICK)
+    assert done.returncode == 0, done.stdout
+    assert "warning: poster.png is left out: what is asked for is video" in done.stderr
 
 
 def test_other_options_are_another_job_which_replaces_nothing_by_itself(clips: Path) -> None:

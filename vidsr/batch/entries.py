@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vidsr.batch.finding import real_place
+from vidsr.batch.finding import PICTURE_SUFFIXES, real_place
 from vidsr.batch.inputs import BatchSource
 from vidsr.batch.manifest import merge
 from vidsr.batch.results import Results
@@ -50,8 +50,11 @@ def plan_batch(
     output: str | None = None,
     output_dir: Path | None = None,
     beside: Iterable[BatchEntry] = (),
+    notes: list[str] | None = None,
 ) -> tuple[BatchEntry, ...]:
     """Return an entry for each source, but for those from folders and globs that are results of this batch.
+
+    Left out as well are pictures from there, such as a season's poster, where what is asked for is video.
 
     So a second run over the same folder takes ``clip.mp4`` and not the ``clip_2x.mp4`` of the first. A result
     of other options, such as ``clip_3x.mp4``, is a source like any other.
@@ -62,6 +65,7 @@ def plan_batch(
         output: The command line's template; it wins over a manifest's.
         output_dir: Instead of `output`: a folder for all results, sub-folders kept.
         beside: Entries of the same batch that were planned before, as when a folder is watched.
+        notes: What the user should know is added to it.
 
     Raises:
         OptionsError: A wrong template or option; two results at one place, or one at a source's; nothing is
@@ -72,7 +76,17 @@ def plan_batch(
     template = in_folder(output_dir) if output_dir is not None else output
     if template is not None:
         check_template(template)
-    planned = [_entry(source, options or {}, template) for source in sources]
+    asked = [_entry(source, options or {}, template) for source in sources]
+    planned = [(entry, source) for entry, source in asked if source.named or not _odd_picture(entry)]
+    left = [entry.name for entry, source in asked if not source.named and _odd_picture(entry)]
+    if left and not planned:
+        raise OptionsError(
+            "there are only pictures, and what is asked for is video",
+            hint="leave --codec, --crf, --preset and a video's suffix out, or name the pictures themselves",
+        )
+    if left and notes is not None:
+        more = f" and {len(left) - 1} more pictures are" if len(left) > 1 else " is"
+        notes.append(f"{left[0]}{more} left out: what is asked for is video")
     earlier = list(beside)
     results = Results((entry.result, entry.pending) for entry in [*earlier, *(e for e, _ in planned)])
     kept: list[BatchEntry] = []
@@ -107,6 +121,22 @@ def _entry(
         anchor=anchor(source.output if template is None else template, source, base=base),
     )
     return entry, source
+
+
+def _odd_picture(entry: BatchEntry) -> bool:
+    """Return whether a picture is asked to become what no picture can be."""
+    job = entry.job
+    if not isinstance(job.source, Path) or job.source.suffix.lower() not in PICTURE_SUFFIXES:
+        return False
+    if job.output not in (None, NULL_OUTPUT) and job.output.suffix.lower() not in PICTURE_SUFFIXES:
+        return True
+    if job.crf is not None or job.preset is not None:
+        return True
+    if job.codec == "auto":
+        return False
+    from vidsr.video.encoders import PICTURE_CODECS  # with PyAV, which only this question needs
+
+    return job.codec not in PICTURE_CODECS.values()
 
 
 def _key(job: Job, pending: PendingName | None, result: Path | None) -> str:

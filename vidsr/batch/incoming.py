@@ -84,8 +84,8 @@ class Incoming:
             self._viewer.warn(f"{path}: {error}")
             return
         self._keys += [key for key in prepared.keys if key not in self._keys]
-        for text in prepared.changed:
-            self._viewer.warn(f"begins anew, because it is another job now: {text}")
+        for text in prepared.warnings():
+            self._viewer.warn(text)
 
     def _watch(self) -> None:
         try:

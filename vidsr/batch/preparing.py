@@ -62,7 +62,13 @@ class Prepared:
             "changed": len(self.changed),
             "whose results have vanished": len(self.lost),
         }
-        return f"{len(self.keys)} jobs: " + ", ".join(f"{n} {what}" for what, n in words.items() if n)
+        jobs = "1 job" if len(self.keys) == 1 else f"{len(self.keys)} jobs"
+        return f"{jobs}: " + ", ".join(f"{n} {what}" for what, n in words.items() if n)
+
+    def warnings(self) -> list[str]:
+        """Return which jobs begin anew, and why."""
+        changed = [f"begins anew, because it is another job now: {text}" for text in self.changed]
+        return changed + [f"begins anew, because its result has vanished: {name}" for name in self.lost]
 
 
 def state_folder(entries: Sequence[BatchEntry]) -> Path:
@@ -106,19 +112,34 @@ def prepare(
     for entry in entries:
         row = known.get(entry.key)
         job = _settled(entry.job, row)
-        try:
-            print_ = fingerprint(job, job.source, full_hash=full_hash, progress=progress)
-        except SourceError as error:
-            # A worker will say so as well, and the others are not held up.
-            print_ = {"source": {"missing": str(error)}, "options": {}}
-        print_ |= {"model": models.digest(job.model), "libraries": _versions()}
-        if entry.pending is not None:
-            print_["pending"] = {k: v for k, v in asdict(entry.pending).items() if k != "suffixes"}
+        print_ = _print(entry, job, models, full_hash=full_hash, progress=progress)
+        if print_ is None:  # a worker will say so as well, if there is anything left to do
+            print_ = {"source": {}, "options": {}} if row is None else dict(row.fingerprint)
         found.keys.append(entry.key)
-        job, kept = _compared(store, found, row, job, json.loads(json.dumps(print_)), entry.name)
+        job, kept = _compared(store, found, row, job, print_, entry.name)
         jobs.append(NewJob(key=entry.key, name=entry.name, job=job, fingerprint=kept, anew=job.discard))
     store.add(jobs)
     return found
+
+
+def _print(
+    entry: BatchEntry,
+    job: Job,
+    models: _Models,
+    *,
+    full_hash: bool,
+    progress: Callable[[int], None] | None,
+) -> dict[str, Any] | None:
+    """Return what an entry is known by, as it comes out of JSON; None: its source cannot be read."""
+    try:
+        found = fingerprint(job, job.source, full_hash=full_hash, progress=progress)
+    except SourceError:
+        return None
+    found |= {"model": models.digest(job.model), "libraries": _versions()}
+    if entry.pending is not None:
+        found["pending"] = {k: v for k, v in asdict(entry.pending).items() if k != "suffixes"}
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
 
 
 def _compared(

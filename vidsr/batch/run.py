@@ -87,6 +87,12 @@ class Viewer(Protocol):
     def warn(self, text: str) -> None:
         """Tell something that the user should know."""
 
+    def busy(self, text: str) -> None:
+        """Tell what takes a moment before there is anything to show."""
+
+    def read(self, count: int) -> None:
+        """So many more bytes of sources were read, to recognise them."""
+
     def show(self, standing: Standing) -> None:
         """This is how far it is."""
 
@@ -105,6 +111,7 @@ def run_batch(options: BatchOptions, viewer: Viewer) -> BatchResult:
         KeyboardInterrupt: Workers have been ended; what is finished stays.
     """
     began = time.monotonic()
+    notes: list[str] = []
     if options.watch:
         folders = _folders(options)
         entries: tuple[BatchEntry, ...] = ()
@@ -114,16 +121,21 @@ def run_batch(options: BatchOptions, viewer: Viewer) -> BatchResult:
         stdin = sys.stdin.buffer if "-" in options.words else None
         inputs = gather(options.words, recursive=options.recursive, stdin=stdin)
         entries = plan_batch(
-            inputs.sources, options=options.job, output=options.output, output_dir=options.output_dir
+            inputs.sources,
+            options=options.job,
+            output=options.output,
+            output_dir=options.output_dir,
+            notes=notes,
         )
         place = options.state or state_folder(entries)
     place = absolute(place)
-    for note in inputs.notes:
+    for note in [*inputs.notes, *notes]:
         viewer.warn(note)
     with Store.open(place, create=True) as store:
-        prepared = prepare(store, entries, full_hash=options.full_hash)
-        tell_changes(viewer, prepared)
-        workers, why = _workers(options, inputs, store, prepared)
+        prepared = prepare(store, entries, full_hash=options.full_hash, progress=viewer.read)
+        for text in prepared.warnings():
+            viewer.warn(text)
+        workers, why = _workers(options, inputs, store, prepared, viewer)
         viewer.begin(place, prepared, workers, why)
         how = DriverOptions(
             workers=workers,
@@ -149,14 +161,6 @@ def run_batch(options: BatchOptions, viewer: Viewer) -> BatchResult:
     return BatchResult(jobs, counts, time.monotonic() - began)
 
 
-def tell_changes(viewer: Viewer, prepared: Prepared) -> None:
-    """Tell which jobs begin anew, and why."""
-    for text in prepared.changed:
-        viewer.warn(f"begins anew, because it is another job now: {text}")
-    for name in prepared.lost:
-        viewer.warn(f"begins anew, because its result has vanished: {name}")
-
-
 def _shower(meter: Meter, viewer: Viewer) -> Callable[[], None]:
     def show() -> None:
         standing = meter.look()
@@ -172,7 +176,9 @@ def _driver(options: BatchOptions, store: Store, place: Path, how: DriverOptions
     return ClusterDriver(store, place, how, address=options.cluster, gpus_per_worker=options.gpus)
 
 
-def _workers(options: BatchOptions, inputs: Inputs, store: Store, prepared: Prepared) -> tuple[int, str]:
+def _workers(
+    options: BatchOptions, inputs: Inputs, store: Store, prepared: Prepared, viewer: Viewer
+) -> tuple[int, str]:
     """Return how many workers there shall be, and why."""
     if options.workers is not None:
         return options.workers, "as was asked for"
@@ -185,7 +191,7 @@ def _workers(options: BatchOptions, inputs: Inputs, store: Store, prepared: Prep
     left = [records.from_mapping(Job, row.job) for row in rows if row.key in mine or not mine]
     if not left:
         return 1, "nothing to measure with"
-    return choose_workers(left)
+    return choose_workers(left, trying=lambda: viewer.busy("trying how many workers are the fastest"))
 
 
 def _folders(options: BatchOptions) -> Sequence[Path]:

@@ -43,6 +43,8 @@ class BatchBar:
 
     def begin(self, state: Path, prepared: Prepared, workers: int, why: str) -> None:
         """Tell what is to be done."""
+        self.__exit__()
+        self._bar = None
         self._say(f"{prepared.told()}")
         self._say(f"plan in {state}")
         self._say(why if not workers or why.startswith(str(workers)) else f"{workers} workers: {why}")
@@ -50,6 +52,27 @@ class BatchBar:
     def warn(self, text: str) -> None:
         """Tell something that the user should know."""
         self._say(f"warning: {text}")
+
+    def busy(self, text: str) -> None:
+        """Tell what takes a moment."""
+        self._say(f"{text} ...")
+
+    def read(self, count: int) -> None:
+        """Show how much was read to recognise the sources."""
+        if self._hidden:
+            return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                desc="reading sources",
+                unit="B",
+                unit_scale=True,
+                dynamic_ncols=True,
+                mininterval=_interval(),
+                leave=False,
+            )
+        self._bar.update(count)
 
     def show(self, standing: Standing) -> None:
         """Show how far the batch is."""
@@ -82,7 +105,7 @@ class BatchBar:
                 unit=" frames",
                 bar_format="{desc}{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} frames{postfix}",
                 dynamic_ncols=True,
-                mininterval=0.2 if sys.stderr.isatty() else 10.0,
+                mininterval=_interval(),
                 leave=False,
             )
         bar, counts = self._bar, standing.counts
@@ -130,6 +153,12 @@ class JsonLines:
         """Print a warning."""
         self._print(self._events.warning(text))
 
+    def busy(self, text: str) -> None:
+        """Say nothing: the next event comes."""
+
+    def read(self, count: int) -> None:
+        """Say nothing: the next event comes."""
+
     def show(self, standing: Standing) -> None:
         """Print what has changed."""
         for event in self._events.changes(standing):
@@ -142,6 +171,10 @@ class JsonLines:
     def _print(self, event: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(event) + "\n")
         sys.stdout.flush()  # whoever reads a pipe waits for it
+
+
+def _interval() -> float:
+    return 0.2 if sys.stderr.isatty() else 10.0
 
 
 def told_failures(jobs: tuple[JobRow, ...]) -> list[str]:
