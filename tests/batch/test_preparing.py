@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import opened
+from plans import opened, parts
 
 from vidsr.batch.entries import BatchEntry, plan_batch
 from vidsr.batch.inputs import gather
@@ -88,6 +88,22 @@ def test_a_result_that_vanished_is_made_again(tmp_path: Path, clips: Path) -> No
         found = prepare(store, entries_of(clips))
         assert numbers(found) == (0, 0, 1, 0, 0, 1)
         assert sorted(job.state for job in store.jobs()) == ["done", "waiting"]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_segments_that_were_cleaned_away_are_made_again(tmp_path: Path, clips: Path, there: bool) -> None:
+    entries = entries_of(clips)[:1]
+    output = tmp_path / "result.mp4"
+    if there:
+        (tmp_path / "result.mp4.vidsr").mkdir()
+    with opened(tmp_path / "state") as store:
+        prepare(store, entries)
+        task = store.claim("w", host="h", seconds=10, room=None, max_tries=3)
+        assert task is not None
+        store.planned(task.id, "w", parts(2, done=1), frames=20, output=str(output), memory=0)
+        found = prepare(store, entries)
+        assert (found.going_on, len(found.lost)) == ((1, 0) if there else (0, 1))
+        assert store.jobs()[0].state == ("running" if there else "waiting")
 
 
 def test_failed_and_cancelled_ones_wait_again(tmp_path: Path, clips: Path) -> None:

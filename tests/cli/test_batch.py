@@ -60,7 +60,7 @@ def test_first_run_second_run_and_a_lost_result(clips: Path) -> None:
     before = (clips / "e10_2x.mp4").stat().st_mtime_ns
     again = batch(clips, *QUICK)
     assert again.returncode == 0
-    assert "its result has vanished: e2.mkv" in again.stderr
+    assert "what was made of it has vanished: e2.mkv" in again.stderr
     assert (clips / "e2_2x.mp4").exists()
     assert (clips / "e10_2x.mp4").stat().st_mtime_ns == before
 

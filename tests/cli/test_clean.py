@@ -65,6 +65,17 @@ def state(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
+def test_what_a_killed_worker_of_a_batch_leaves_goes_too(clip: Path, left: Path) -> None:
+    plan = make_plan(job_for(clip, left.with_suffix("")), check_output=False)
+    shared = WorkFolder(left.with_suffix(""), plan.decisions, shared=True)
+    path = shared.segment_path(".mp4", 2)
+    path.write_bytes(b"half of it")
+    shared.release()
+    assert path.exists()
+    assert remove_leftover(left).failure == ""
+    assert not left.exists()
+
+
 def test_it_is_listed_and_left(left: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = state(left)
     for path in (left, left.parent, left.with_suffix("")):

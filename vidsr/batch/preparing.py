@@ -25,6 +25,7 @@ from vidsr.errors import OptionsError, SourceError
 from vidsr.identity import file_sha256
 from vidsr.job import AUTO, Job
 from vidsr.models.lookup import list_models
+from vidsr.video.parts import folder_of
 
 __all__ = ["STATE_FOLDER", "Prepared", "prepare", "state_folder"]
 
@@ -50,7 +51,7 @@ class Prepared:
     changed: list[str] = field(default_factory=list)
     """Those that begin anew, each with why."""
     lost: list[str] = field(default_factory=list)
-    """Those whose results have vanished: they begin anew, too."""
+    """Those whose results, or finished segments, have vanished: they begin anew, too."""
 
     def told(self) -> str:
         """Return the numbers in words."""
@@ -60,7 +61,7 @@ class Prepared:
             "done before": self.done,
             "to try again": self.retried,
             "changed": len(self.changed),
-            "whose results have vanished": len(self.lost),
+            "to make again": len(self.lost),
         }
         jobs = "1 job" if len(self.keys) == 1 else f"{len(self.keys)} jobs"
         return f"{jobs}: " + ", ".join(f"{n} {what}" for what, n in words.items() if n)
@@ -68,7 +69,9 @@ class Prepared:
     def warnings(self) -> list[str]:
         """Return which jobs begin anew, and why."""
         changed = [f"begins anew, because it is another job now: {text}" for text in self.changed]
-        return changed + [f"begins anew, because its result has vanished: {name}" for name in self.lost]
+        return changed + [
+            f"begins anew, because what was made of it has vanished: {name}" for name in self.lost
+        ]
 
 
 def state_folder(entries: Sequence[BatchEntry]) -> Path:
@@ -156,10 +159,15 @@ def _compared(
     if why:
         found.changed.append(f"{name}: {why}")
         return replace(job, discard=True), now
-    if row.state == "done" and row.output is not None and not os.path.lexists(row.output):
-        store.forget(row.key)
-        found.lost.append(name)
-    elif row.state == "done":
+    if row.output is not None and not os.path.lexists(row.output):
+        if row.state == "done":
+            store.forget(row.key)
+            found.lost.append(name)
+            return job, row.fingerprint
+        if row.state == "running" and row.segments_done and not folder_of(Path(row.output)).is_dir():
+            found.lost.append(name)  # by vidsr clean, or by hand
+            return replace(job, discard=True), row.fingerprint
+    if row.state == "done":
         found.done += 1
     elif row.state == "failed":
         found.retried += 1

@@ -29,7 +29,7 @@ _MOST_RECORD = 1 << 20  # bytes; a plan has some hundred
 _OURS = re.compile(
     r"plan\.json|cuts\.json|lock|record\.lock|naming"
     r"|(\d{6}|plan|cuts)\.json\.\d+\.partial|naming\.\d+\.partial"
-    r"|\d{6}(~.+-\d+)?\.\w+(\.partial)?|joined\.\w+",
+    r"|\d{6}(~.+-\d+-[0-9a-f]{8})?\.\w+(\.partial)?|joined\.\w+",
     re.ASCII,
 )
 _BLOCK = 512  # bytes that `st_blocks` counts in, whatever the file system's own are
