@@ -116,7 +116,7 @@ class Job:
     frames: int | None = None
     """Stop after so many frames."""
 
-    segment_frames: int = 240
+    segment_frames: int = 480
     """Least number of frames between two points from which an interrupted job goes on: it is cut at the next
     key frame of the source, and at twice this number wherever that is."""
     overwrite: bool = False

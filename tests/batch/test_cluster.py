@@ -186,7 +186,10 @@ def test_ray_on_this_machine_alone(tmp_path: Path, ray: Any) -> None:
 
 
 def test_interrupted_it_gives_back(tmp_path: Path, cluster: Any) -> None:
-    jobs, _ = clips(tmp_path)
+    # Long enough that somebody holds a segment whenever it is looked at.
+    source = make_clip(tmp_path / "long.mkv", times=3000, options={"g": "12"})
+    job = vidsr.Job(source=source, output=tmp_path / "long_2x.mkv", **COMMON)
+    jobs = [NewJob(key="long", name="long", job=job, fingerprint={})]
     with Store.open(tmp_path / "state", create=True) as store:
         store.add(jobs)
 

@@ -91,7 +91,8 @@ class BatchBar:
         self._bar = None
         counts = result.counts
         words = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
-        typer.echo(f"{len(result.jobs)} jobs: {words or 'nothing to do'}; {result.seconds:.1f} s")
+        jobs = "1 job" if len(result.jobs) == 1 else f"{len(result.jobs)} jobs"
+        typer.echo(f"{jobs}: {words or 'nothing to do'}; {result.seconds:.1f} s")
         for line in told_failures(result.jobs):
             typer.echo(line)
 
