@@ -143,6 +143,14 @@ def test_a_manifest_and_what_the_command_line_says(clips: Path) -> None:
     assert {path.name for path in (clips.parent / "out").glob("*.mkv")} == {"e2.mkv", "e10.mkv"}
 
 
+def test_each_warning_is_a_line_of_its_own(clips: Path) -> None:
+    done = batch(clips, *QUICK, "--pix-fmt", "yuv444p")
+    assert done.returncode == 0, done.stdout
+    lines = done.stderr.splitlines()
+    assert lines.count("  warning: libx264 gets yuv444p: the source is yuv420p") == 2
+    assert "\\n" not in done.stderr
+
+
 def test_a_list_on_stdin(clips: Path) -> None:
     done = batch("-", *QUICK, "--output-dir", clips.parent / "out", given=f"{clips / 'e2.mkv'}\n")
     assert done.returncode == 0, done.stderr

@@ -80,7 +80,8 @@ class BatchBar:
         if self._ended is not None:
             for job in standing.jobs:
                 if job.id in ended - self._ended:
-                    self._say(_told(job))
+                    for line in _told(job):
+                        self._say(line)
         self._ended = ended
         if not self._hidden:
             self._update(standing)
@@ -183,12 +184,15 @@ def told_failures(jobs: tuple[JobRow, ...]) -> list[str]:
     return [one_line(f"failed: {job.name}: {job.error}") for job in jobs if job.state == "failed"]
 
 
-def _told(job: JobRow) -> str:
+def _told(job: JobRow) -> list[str]:
+    """Return what became of a job, and each of its warnings."""
     if job.state == "done":
         warnings = (job.report or {}).get("warnings", ())
-        more = "".join(f"\n  warning: {one_line(text)}" for text in warnings)
-        return f"done: {job.name}: {job.frames} frames, {job.output}{more}"
-    return f"{job.state}: {job.name}" + (f": {job.error}" if job.error else "")
+        return [
+            f"done: {job.name}: {job.frames} frames, {job.output}",
+            *(f"  warning: {text}" for text in warnings),
+        ]
+    return [f"{job.state}: {job.name}" + (f": {job.error}" if job.error else "")]
 
 
 def _short(name: str) -> str:
