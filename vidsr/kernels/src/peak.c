@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { SUMS = 16 };
+
 static double now(void)
 {
     struct timespec t;
@@ -16,16 +18,16 @@ static double now(void)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Twelve sums, more than latency times units; `volatile` keeps the compiler from leaving any out. */
-#define TWELVE(I) I(0) I(1) I(2) I(3) I(4) I(5) I(6) I(7) I(8) I(9) I(10) I(11)
+/* Sixteen sums, more than latency times units; `volatile` keeps the compiler from leaving any out. */
+#define EACH(I) I(0) I(1) I(2) I(3) I(4) I(5) I(6) I(7) I(8) I(9) I(10) I(11) I(12) I(13) I(14) I(15)
 #define LOOP(NAME, FEATURES, TYPE, ZERO, INSTRUCTION)                                                              \
     __attribute__((target(FEATURES))) static void NAME(long rounds)                                                \
     {                                                                                                              \
-        TYPE s[12];                                                                                                \
+        TYPE s[SUMS];                                                                                                \
         const TYPE x = ZERO;                                                                                       \
-        for (int i = 0; i < 12; i++) s[i] = x;                                                                     \
+        for (int i = 0; i < SUMS; i++) s[i] = x;                                                                     \
         for (long i = 0; i < rounds; i++) {                                                                        \
-            TWELVE(INSTRUCTION)                                                                                    \
+            EACH(INSTRUCTION)                                                                                    \
         }                                                                                                          \
     }
 #define WITH(NAME) __asm__ volatile(NAME " %1, %1, %0" : "+v"
@@ -64,5 +66,5 @@ double vidsr_peak(const struct path *path, double seconds)
         done += rounds;
         taken = now() - began;
     } while (taken < seconds);
-    return (double)done * 12.0 * operations / taken;
+    return (double)done * SUMS * operations / taken;
 }
