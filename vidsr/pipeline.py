@@ -16,8 +16,7 @@ from time import perf_counter
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.heap import give_back_large_blocks
 from vidsr.job import Job
-from vidsr.models.deploy import FrameFormat
-from vidsr.planning import Plan, make_plan
+from vidsr.planning import Plan, frame_format, make_plan
 from vidsr.report import JobReport, StageTimes, Work, limiting_stage
 from vidsr.stages import LARGE_BYTES, flow
 from vidsr.upscaler import Upscaler, UpscalerOptions
@@ -267,17 +266,10 @@ def open_sink(
 def open_upscaler(job: Job, plan: Plan) -> Upscaler:
     """Deploy a plan's model for its source and open the backend."""
     info = plan.info
-    frame_format = FrameFormat(
-        info.pixel_format,
-        info.color.matrix,
-        info.color.range,
-        info.color.chroma_location,
-        job.chroma,
-    )
     options = UpscalerOptions(session=plan.session, tile=job.tile)
     return Upscaler(
         plan.choice.model,
-        frame_format,
+        frame_format(job, info),
         info.width,
         info.height,
         plan.backend,

@@ -15,6 +15,8 @@ from vidsr.errors import OptionsError
 from vidsr.frame import VideoInfo
 from vidsr.identity import own_version, source_identity
 from vidsr.job import NULL_OUTPUT, Job
+from vidsr.models.deploy import FrameFormat
+from vidsr.models.rows import row_work
 from vidsr.sources import is_pattern, is_sequence, named_after
 from vidsr.target import Target, resolve_target
 from vidsr.video.carrying import CarryPlan, choose_suffix, plan_streams
@@ -30,7 +32,7 @@ from vidsr.video.probe import probe
 from vidsr.video.rates import rate_warning
 from vidsr.video.watch import SourceWatch
 
-__all__ = ["Plan", "default_output", "make_plan"]
+__all__ = ["Plan", "default_output", "frame_format", "make_plan"]
 
 _MOST_PIXELS = (2**31 - 1) // 8  # av_image_check_size, borders included
 
@@ -101,10 +103,11 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         look=lambda: measure_compression(job.source, index=info.stream_index, network=job.allow_network),
     )
     model = choice.model
-    backend, reason = choose_backend(job.backend)
     # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
     precision = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
     session = SessionOptions(device=job.device, precision=precision, threads=job.threads)
+    rows = row_work(model, frame_format(job, info), (info.width, info.height), target.size)
+    backend, reason = choose_backend(job.backend, rows, session)
     runtime = backend.resolve(session)
     settings, carry = None, None
     if coding is not None:
@@ -136,6 +139,12 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         written=None if settings is None else written_as(info, settings, pictures=pictures is not None),
         warnings=_warnings(job, info, target, settings, carry),
     )
+
+
+def frame_format(job: Job, info: VideoInfo) -> FrameFormat:
+    """Return what a job's frames are, for deploying."""
+    color = info.color
+    return FrameFormat(info.pixel_format, color.matrix, color.range, color.chroma_location, job.chroma)
 
 
 def default_output(job: Job, info: VideoInfo, target: Target) -> Path:

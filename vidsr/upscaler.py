@@ -91,7 +91,7 @@ class Upscaler:
         self._ratio = (Fraction(self.size_out[0], width), Fraction(self.size_out[1], height))
         corners = spec.input == "target" and options.tile == "auto"
         whole = self._deploy(model, frame_format, *self._padded, corners=corners)
-        self.plan = self._plan(model, whole, options.tile)
+        self.plan = self._plan(model, whole, options.tile, streams_rows=backend.streams_rows)
         single = len(self.plan.tiles) == 1
         deployed = whole
         if not single:
@@ -158,12 +158,12 @@ class Upscaler:
         target = (int(width * self._ratio[0]), int(height * self._ratio[1]))
         return deploy(model, frame_format, width, height, target, corners=corners)
 
-    def _plan(self, model: Model, whole: Deployed, wanted: str) -> TilePlan:
+    def _plan(self, model: Model, whole: Deployed, wanted: str, *, streams_rows: bool) -> TilePlan:
         spec, (width, height) = model.spec, self._padded
         exact = spec.tiling == "exact"
         if wanted == "auto":
             # A network that works at the target's size has its own cropping there.
-            large = width * height > WHOLE_FRAME_PIXELS and spec.input == "low"
+            large = width * height > WHOLE_FRAME_PIXELS and spec.input == "low" and not streams_rows
             side = AUTO_TILE if large else 0
             if large and not exact:
                 self.notes.append(

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from typing import TYPE_CHECKING
 
+from vidsr.backends.automatic import AutomaticBackend, first_able
 from vidsr.backends.base import Availability, Backend, Session, SessionOptions, Ticket
 from vidsr.errors import BackendUnavailableError, OptionsError
+
+if TYPE_CHECKING:
+    from vidsr.models.rows import RowWork
 
 __all__ = [
     "AUTO_ORDER",
@@ -21,12 +26,13 @@ __all__ = [
 ]
 
 BACKENDS: dict[str, str] = {
+    "kernel": "vidsr.backends.kernel",
     "openvino": "vidsr.backends.openvino",
     "nearest": "vidsr.backends.nearest",
 }
 """Name -> module, which has a `Backend` called BACKEND."""
 
-AUTO_ORDER: tuple[str, ...] = ("openvino",)
+AUTO_ORDER: tuple[str, ...] = ("kernel", "openvino")
 """What `auto` tries, in turn. `nearest` is not among them: it ignores the network."""
 
 
@@ -44,11 +50,16 @@ def get_backend(name: str) -> Backend:
     return backend
 
 
-def choose_backend(name: str) -> tuple[Backend, str]:
+def choose_backend(
+    name: str, rows: RowWork | str | None = None, options: SessionOptions = SessionOptions()
+) -> tuple[Backend, str]:
     """Return a usable backend and a sentence that says which it is and why.
 
     Args:
-        name: A backend's name, or "auto" for the first of `AUTO_ORDER` that is usable here.
+        name: A backend's name, or "auto" for the first of `AUTO_ORDER` that can.
+        rows: The job it is wanted for, as compiled kernels see it. None: many jobs; with auto the backend
+            that is returned then decides anew for each graph.
+        options: With auto, device and precision that it must have.
 
     Raises:
         OptionsError: There is none of that name.
@@ -62,15 +73,11 @@ def choose_backend(name: str) -> tuple[Backend, str]:
                 f"the backend {name} cannot be used here: {found.detail}",
                 hint="install it, or use --backend auto",
             )
+        if rows is not None and (lacks := backend.lacks(rows)):
+            raise BackendUnavailableError(
+                f"the backend {name} cannot do this: {lacks}", hint="use --backend auto"
+            )
         return backend, f"{name}, as asked for: {found.detail}"
-    refused: list[str] = []
-    for candidate in AUTO_ORDER:
-        backend = get_backend(candidate)
-        found = backend.availability()
-        if found.usable:
-            why = f"; not {', '.join(refused)}" if refused else ""
-            return backend, f"{candidate}, the first that is usable here: {found.detail}{why}"
-        refused.append(f"{candidate} ({found.detail})")
-    raise BackendUnavailableError(
-        f"no backend can be used here: {', '.join(refused)}", hint="run: pip install openvino"
-    )
+    candidates = [get_backend(candidate) for candidate in AUTO_ORDER]
+    first, why = first_able(candidates, rows, options)
+    return (AutomaticBackend(candidates), "auto, anew for each graph") if rows is None else (first, why)

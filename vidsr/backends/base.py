@@ -11,6 +11,7 @@ from vidsr.errors import InferenceError
 if TYPE_CHECKING:
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
+    from vidsr.models.rows import RowWork
 
 __all__ = ["Availability", "Backend", "Precision", "Session", "SessionOptions", "Ticket", "check_planes"]
 
@@ -78,6 +79,17 @@ class Backend(Protocol):
     """A way to run deployed graphs. Importing its module must not import its library."""
 
     name: str
+    streams_rows: bool
+    """Whether its memory does not grow with the frame, so that no frame needs tiles."""
+    tiles_exact: bool
+    """Whether tiles give a whole frame's very samples in all precisions, where the card says so of f32."""
+
+    def lacks(self, rows: RowWork | str) -> str | None:
+        """Return why it cannot do a job although it is usable here, in words; None: it can.
+
+        Args:
+            rows: The job for compiled kernels, or why they cannot do it; see `vidsr.models.rows`.
+        """
 
     def availability(self) -> Availability:
         """Tell, without raising, whether it can be used here."""

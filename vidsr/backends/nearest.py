@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vidsr.backends.base import Session
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
+    from vidsr.models.rows import RowWork
 
 __all__ = ["BACKEND", "NearestBackend"]
 
@@ -63,6 +64,11 @@ class NearestBackend:
     """Takes for every output sample the nearest of the source."""
 
     name = "nearest"
+    streams_rows = False
+    tiles_exact = True
+
+    def lacks(self, rows: RowWork | str) -> None:
+        """Return None: it takes everything."""
 
     def availability(self) -> Availability:
         """Tell that it is always there."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
     from vidsr.models.lookup import Model
+    from vidsr.models.rows import RowWork
 
 __all__ = ["BACKEND", "OpenVinoBackend", "run_interchange"]
 
@@ -144,6 +145,11 @@ class OpenVinoBackend:
     """Runs deployed graphs on OpenVINO's devices; CPU unless another is named."""
 
     name = "openvino"
+    streams_rows = False
+    tiles_exact = False  # bf16 sums in an order that depends on the shape
+
+    def lacks(self, rows: RowWork | str) -> None:
+        """Return None: it takes every deployed graph."""
 
     def availability(self) -> Availability:
         """Tell whether the package is there and which devices it sees."""

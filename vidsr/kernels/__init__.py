@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidsr.kernels.folded import FoldedConv, FoldedStack, QuantisedConv
-from vidsr.kernels.packing import PathInfo, Source, pack
+from vidsr.kernels.packing import PathInfo, pack
 
 __all__ = [
     "FoldedConv",
     "FoldedStack",
     "PathInfo",
+    "Phases",
     "QuantisedConv",
     "RowKernel",
     "aligned_memory",

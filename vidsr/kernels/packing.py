@@ -21,7 +21,7 @@ F32 = NDArray[np.float32]
 Packed = tuple[int, int, int, int, bytes, bytes, bytes, bytes, bytes, int]
 
 _PAIR_TAPS = ((0, 1), (-1, 2))
-"""Pairs of a pixel and its left neighbour, at the pixel and at the next one: columns of the kernel, -1 for none."""
+"""Columns of the kernel under a pair of a pixel and its left neighbour: at the pixel, and at the next."""
 
 
 class Source(IntEnum):
@@ -111,7 +111,7 @@ def _middle(stack: FoldedStack, path: PathInfo, number: int) -> Packed:
     if path.precision != "int8":
         units = _units(_widened(conv.weights, inside), path)
         return _packed(units, out, path.block, conv.bias, conv.slopes, None, None, 0)
-    assert conv.quantised is not None and following is not None  # noqa: S101 - checked in pack
+    assert following is not None  # noqa: S101 - checked in pack
     unit = following.input_scale
     units, scale, offset = _integers(conv, inside)
     return _packed(

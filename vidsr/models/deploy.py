@@ -15,6 +15,7 @@ from vidsr.color import chroma_offsets, upsampling_phases
 from vidsr.errors import OptionsError
 from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat
 from vidsr.models.resample import reduction_taps, upsampling_reach
+from vidsr.models.rows import RowWork, row_work
 
 if TYPE_CHECKING:
     from vidsr.models.lookup import Model
@@ -67,6 +68,8 @@ class Deployed:
     """Across and down: tiles begin at multiples of these, in luma pixels."""
     exact: bool
     """Whether tiles that overlap by the halo equal the whole frame."""
+    rows: RowWork | str
+    """The same work for the compiled kernels, or why they cannot do it."""
 
 
 def deploy(
@@ -129,6 +132,7 @@ def deploy(
         halo=halo,
         align=align,
         exact=spec.tiling == "exact",
+        rows=row_work(model, frame_format, (width, height), (out_width, out_height)),
     )
 
 

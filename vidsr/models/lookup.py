@@ -15,9 +15,12 @@ from vidsr.models.card import ModelFile, ModelSpec, load_card, verify_file
 from vidsr.models.checks import describe, parse_model, read_model_bytes
 from vidsr.models.halo import context_of
 from vidsr.models.rescale import rescaled
+from vidsr.models.stack import find_stack
 
 if TYPE_CHECKING:
     import onnx
+
+    from vidsr.kernels import FoldedStack
 
 __all__ = [
     "Model",
@@ -59,6 +62,11 @@ class Model:
                 hint="correct the card",
             )
         return proto if self.spec.value_range == 1 else rescaled(proto, self.spec.value_range)
+
+    @cached_property
+    def stack(self) -> FoldedStack | str:
+        """The graph as a stack of folded convolutions, or in what it differs from one; raises as `proto`."""
+        return find_stack(self.proto)
 
 
 def engine_folders() -> list[Path]:

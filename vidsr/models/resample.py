@@ -13,7 +13,15 @@ from math import ceil, floor
 
 from vidsr.models.graph import GraphWriter, Picture
 
-__all__ = ["keys", "reduce_plane", "reduction_taps", "upsample_codes", "upsample_plane", "upsampling_reach"]
+__all__ = [
+    "keys",
+    "phase_taps",
+    "reduce_plane",
+    "reduction_taps",
+    "upsample_codes",
+    "upsample_plane",
+    "upsampling_reach",
+]
 
 
 def keys(x: float) -> float:
@@ -24,7 +32,7 @@ def keys(x: float) -> float:
     return ((-0.5 * d + 2.5) * d - 4) * d + 2 if d < 2 else 0.0
 
 
-def _phase_taps(phase: float) -> dict[int, float]:
+def phase_taps(phase: float) -> dict[int, float]:
     """Return weights by distance from the source sample; they sum to 1."""
     base = floor(phase)
     taps = {k: keys(phase - k) for k in range(base - 1, base + 3)}
@@ -33,12 +41,12 @@ def _phase_taps(phase: float) -> dict[int, float]:
 
 def upsampling_reach(phases: Sequence[float]) -> int:
     """Return how many source samples to each side the phases use at most."""
-    return max(abs(k) for phase in phases for k in _phase_taps(phase))
+    return max(abs(k) for phase in phases for k in phase_taps(phase))
 
 
 def _phases_along(writer: GraphWriter, x: Picture, axis: int, phases: Sequence[float]) -> list[Picture]:
     """Return one picture of x's size a phase, filtered along the axis (2 or 3)."""
-    taps = [_phase_taps(p) for p in phases]
+    taps = [phase_taps(p) for p in phases]
     first, last = min(k for t in taps for k in t), max(k for t in taps for k in t)
     before, after = max(0, -first), max(0, last)
     ends = (before, after, 0, 0) if axis == 2 else (0, 0, before, after)
