@@ -66,6 +66,15 @@ def vmaf() -> None:
 
 
 @pytest.fixture(scope="session")
+def kernel() -> None:
+    """The compiled kernels."""
+    from vidsr import kernels
+
+    if why := kernels.missing():
+        require("kernel", f"{why}; install gcc and run: pip install -e .")
+
+
+@pytest.fixture(scope="session")
 def ray_installed() -> None:
     """The extra `ray`."""
     if importlib.util.find_spec("ray") is None:
