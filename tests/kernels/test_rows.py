@@ -72,9 +72,10 @@ def assert_as_integers(made: Any, stack: FoldedStack, plane: Any, peak: int) -> 
         assert off.max() <= peak * 0.06
         assert off.mean() <= peak * 0.008
     else:
-        # one such code reaches a neighbourhood, all of a small picture
-        assert np.mean(off > 0) < 0.02 or (off > 0).sum() <= 200
-        assert off.max() <= 1 + peak * 0.02
+        # One such code reaches a neighbourhood, or all of a small picture, the farther the deeper the stack.
+        assert off.max() <= 1 + peak * 0.03
+        if len(stack.convs) <= 3:
+            assert np.mean(off > 0) < 0.02 or (off > 0).sum() <= 200
 
 
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
