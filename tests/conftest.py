@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -72,6 +73,19 @@ def kernel() -> None:
 
     if why := kernels.missing():
         require("kernel", f"{why}; install gcc and run: pip install -e .")
+
+
+@pytest.fixture(scope="session")
+def sanitizers(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """GCC, with its sanitizers."""
+    gcc = shutil.which("gcc")
+    if gcc is None:
+        require("compiler", "there is no gcc; run: apt-get install gcc")
+    made = tmp_path_factory.mktemp("gcc") / "nothing.so"
+    command = [str(gcc), "-fsanitize=address,undefined", "-shared", "-xc", "/dev/null", "-o", str(made)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        require("compiler", "gcc has no sanitizers here; run: apt-get install libasan8 libubsan1")
+    return str(gcc)
 
 
 @pytest.fixture(scope="session")
