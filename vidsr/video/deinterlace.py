@@ -155,6 +155,7 @@ class Deinterlacer:
             self._note(current)
             if self._mode == "off" or (self._mode == "auto" and not current.flagged):
                 self._filter = None
+                before = None  # large frames are not held for nothing: `current` is the next one's neighbour
                 yield current
                 ahead = next(source, None)
             else:
