@@ -48,7 +48,7 @@ def test_no_frame_is_in_a_cycle(tmp_path: Path, kind: str, garbage: list[object]
 def test_large_frames_are_not_held(
     tmp_path: Path, kind: str, most: int, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one is encoded: it and the source's; of interlaced ones its neighbours and the whole frame, too."""
+    """While one is encoded: it and the source's; neighbours and the whole frame, where interlaced."""
     if kind == "interlaced":
         source = make_fields(tmp_path / "in.mp4", "t" * 30)
     else:
