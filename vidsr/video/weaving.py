@@ -68,8 +68,7 @@ class Weaver:
             ticks: Of the reader from one frame to the next, about.
             warn: Takes a sentence for the user; may get it more than once.
         """
-        self._codec, self._first, self._warn = info.codec, info.fields, warn
-        self._ticks = ticks
+        self._info, self._ticks, self._warn = info, ticks, warn
         self._chains: tuple[Chain, Chain] | None = None
         self._look: tuple[object, ...] = ()
 
@@ -77,7 +76,7 @@ class Weaver:
         """Yield frames of what a decoder gives in order; those before `begin` are only looked at."""
         held: Decoded | None = None
         for picture in pictures:
-            if not _single(self._codec, picture.frame):
+            if self._is_whole(picture.frame):
                 ready = [*self._alone(held, begin), picture]
                 held = None
             elif self._begins(picture.frame):
@@ -101,10 +100,14 @@ class Weaver:
             self._warn(_ALONE)
         return [self._woven(field, field)]
 
+    def _is_whole(self, frame: av.VideoFrame) -> bool:
+        # FFmpeg goes on flagging as fields what follows them without saying what it is.
+        return not _single(self._info.codec, frame) or frame.height == self._info.height
+
     def _begins(self, field: av.VideoFrame) -> bool:
         """Tell whether a field is the first of its frame."""
         sieve, _ = self._filters(field)
-        return bool(sieve.push(field)) == (self._first == "tff")
+        return bool(sieve.push(field)) == (self._info.fields == "tff")
 
     def _woven(self, first: Decoded, second: Decoded) -> Decoded:
         _, weave = self._filters(first.frame)
@@ -117,7 +120,7 @@ class Weaver:
         """Return the filters for fields like this one."""
         look = (field.width, field.height, field.format.name, field.colorspace, field.color_range)
         if self._chains is None or self._look != look:
-            place = "top" if self._first == "tff" else "bottom"
+            place = "top" if self._info.fields == "tff" else "bottom"
             weave = Chain(field, [("weave", {"first_field": place})])
             self._look, self._chains = look, (_sieve(field), weave)
         return self._chains
