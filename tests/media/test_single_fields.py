@@ -17,7 +17,7 @@ from vidsr.cli import _run
 from vidsr.errors import DecodeError
 from vidsr.video.cuts import find_cuts
 from vidsr.video.deinterlace import Deinterlacing, in_fields
-from vidsr.video.reader import Reader
+from vidsr.video.reader import Reader, Span
 
 _LONE = "fields without the other one of their frame: each row of them is shown twice"
 
@@ -121,15 +121,22 @@ def test_pixels_have_the_shape_of_the_frames(tmp_path: Path, stated: Fraction, m
 
 
 @pytest.mark.parametrize("mode", ["auto", "field"])
-@pytest.mark.parametrize("keyint", [10, 7])
-def test_reading_from_the_middle(tmp_path: Path, keyint: int, mode: str) -> None:
-    """Key frames are first fields, or second ones too."""
-    source = make_single_fields(tmp_path / "in.mp4", "t", 100, keyint=keyint)
+@pytest.mark.parametrize(("keyint", "margin"), [(10, 1), (7, 1), (7, 0)])
+def test_reading_from_the_middle(
+    tmp_path: Path, keyint: int, margin: int, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Key frames are first fields, or second ones too; a search may land just before what is wanted."""
+    monkeypatch.setattr("vidsr.video.reader._SEEK_MARGIN_S", margin)
+    source = make_single_fields(tmp_path / "in.mp4", "t", 80, keyint=keyint)
     whole, _ = read(source, mode)
-    assert len(whole) == (100 if mode == "field" else 50)
+    assert len(whole) == (80 if mode == "field" else 40)
+    ticks = vidsr.probe(source).time_base / (2 if mode == "field" else 1)
+    # As a job that goes on, or, where the search may land late, as one that begins at a time.
     for number in range(0, len(whole) - 1, 3):
-        rest, reader = read(source, mode, after=whole[number][0])
-        assert same(rest, whole[number + 1 :]), number
+        wanted = whole[number + 1 :]
+        begin = Span(start=float(wanted[0][0] * ticks)) if margin == 0 else None
+        rest, reader = read(source, mode, begin, after=None if begin else whole[number][0])
+        assert same(rest, wanted), number
         assert reader.warnings == []
 
 
