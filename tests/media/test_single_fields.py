@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,20 +23,29 @@ _LONE = "fields without the other one of their frame: each row of them is shown 
 
 
 def _pictures(
-    numbers: range, order: str, keyint: int, bframes: int, aspect: Fraction | None = None
+    numbers: range,
+    order: str,
+    keyint: int,
+    bframes: int,
+    aspect: Fraction | None = None,
+    size: tuple[int, int] = SIZE,
 ) -> Iterator[av.Packet]:
     """Yield lossless HEVC, a picture for each field of `fields.woven`; order p: for each frame."""
     interlace = {"t": "interlace=tff:", "b": "interlace=bff:", "p": ""}[order]
     context = av.CodecContext.create("libx265", "w")
-    context.width, context.height, context.pix_fmt = SIZE[0], SIZE[1] // (1 if order == "p" else 2), "yuv420p"
+    context.width, context.height, context.pix_fmt = size[0], size[1] // (1 if order == "p" else 2), "yuv420p"
     context.time_base, context.framerate = Fraction(1, 50), Fraction(50)
     params = f"{interlace}lossless=1:keyint={keyint}:min-keyint=1:bframes={bframes}:log-level=none"
     context.options = {"x265-params": params, "preset": "ultrafast"}
     if aspect is not None:
         context.sample_aspect_ratio = aspect
     for number in numbers:
-        luma = luma_at(number) if order == "p" else luma_at(number)[(number + (order == "b")) % 2 :: 2]
-        chroma = [np.full((context.height // 2, SIZE[0] // 2), value, np.uint8) for value in (110, 140)]
+        luma = (
+            luma_at(number, size)
+            if order == "p"
+            else luma_at(number, size)[(number + (order == "b")) % 2 :: 2]
+        )
+        chroma = [np.full((context.height // 2, size[0] // 2), value, np.uint8) for value in (110, 140)]
         frame = av.VideoFrame(context.width, context.height, "yuv420p")
         for plane, values in zip(frame.planes, (luma, *chroma), strict=True):
             rows = np.zeros((plane.height, plane.line_size), np.uint8)
@@ -56,12 +65,11 @@ def make_single_fields(
     damaged: tuple[int, ...] = (),
     keyint: int = 250,
     aspect: Fraction | None = None,
-    frames: int = 0,
+    more: Sequence[av.Packet] = (),
 ) -> Path:
-    """Write fields, 50 a second, and after them progressive frames."""
-    ahead = 0 if frames else 2  # of reordering there is none where encoders follow each other
-    packets = [*_pictures(range(fields), order, keyint, ahead, aspect)]
-    packets += _pictures(range(fields, fields + 2 * frames, 2), "p", keyint, ahead) if frames else []
+    """Write fields, 50 a second, and packets of another encoder."""
+    # There is no reordering where encoders follow each other.
+    packets = [*_pictures(range(fields), order, keyint, 0 if more else 2, aspect), *more]
     with av.open(str(path), "w") as out:
         stream = out.add_stream("libx265", rate=50)
         stream.width, stream.height, stream.pix_fmt = SIZE[0], SIZE[1] // 2, "yuv420p"
@@ -190,7 +198,8 @@ def test_damage(tmp_path: Path, on_error: str, frames: list[str], said: str) -> 
 
 @pytest.mark.parametrize("mode", ["auto", "field"])
 def test_frames_behind_fields(tmp_path: Path, mode: str) -> None:
-    source = make_single_fields(tmp_path / "in.ts", "t", 12, frames=4)
+    more = list(_pictures(range(12, 20, 2), "p", 250, 0))
+    source = make_single_fields(tmp_path / "in.ts", "t", 12, more=more)
     info = vidsr.probe(source)
     info = in_fields(info) if mode == "field" else info
     with Reader(info, deinterlace=Deinterlacing(mode)) as reader:  # type: ignore[arg-type]
@@ -202,6 +211,16 @@ def test_frames_behind_fields(tmp_path: Path, mode: str) -> None:
         assert len(frames) == 20
     assert all(frame.shape == SIZE[::-1] for frame in frames)
     assert reader.warnings == []
+
+
+def test_fields_of_another_size(tmp_path: Path) -> None:
+    """They change within a frame, of which each field is alone."""
+    more = list(_pictures(range(5, 10), "b", 250, 0, size=(96, 96)))
+    found, reader = read(make_single_fields(tmp_path / "in.ts", "t", 5, more=more), "auto")
+    assert [(pts - found[0][0]) // 1800 for pts, _ in found] == [0, 2, 4, 5, 6, 8]
+    assert all(luma.shape == SIZE[::-1] for _, luma in found)
+    assert _LONE in reader.warnings
+    assert any("changes its size to 96x96" in warning for warning in reader.warnings)
 
 
 def test_a_job_and_going_on_with_it(tmp_path: Path) -> None:

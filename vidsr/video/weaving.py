@@ -53,6 +53,10 @@ def as_frames(info: VideoInfo) -> VideoInfo:
     )
 
 
+def _look(frame: av.VideoFrame) -> tuple[object, ...]:
+    return frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
+
+
 class Weaver:
     """Makes a frame of each two fields; frames among them pass as they are.
 
@@ -82,7 +86,7 @@ class Weaver:
             elif self._begins(picture.frame):
                 ready = self._alone(held, begin)
                 held = picture
-            elif held is not None and picture.pts - held.pts < self._ticks:
+            elif held is not None and self._belong(held, picture):
                 ready = [self._woven(held, picture)]
                 held = None
             else:
@@ -109,6 +113,10 @@ class Weaver:
         sieve, _ = self._filters(field)
         return bool(sieve.push(field)) == (self._info.fields == "tff")
 
+    def _belong(self, first: Decoded, second: Decoded) -> bool:
+        near = second.pts - first.pts < self._ticks
+        return near and _look(first.frame) == _look(second.frame)
+
     def _woven(self, first: Decoded, second: Decoded) -> Decoded:
         _, weave = self._filters(first.frame)
         weave.push(first.frame)
@@ -118,9 +126,8 @@ class Weaver:
 
     def _filters(self, field: av.VideoFrame) -> tuple[Chain, Chain]:
         """Return the filters for fields like this one."""
-        look = (field.width, field.height, field.format.name, field.colorspace, field.color_range)
-        if self._chains is None or self._look != look:
+        if self._chains is None or self._look != _look(field):
             place = "top" if self._info.fields == "tff" else "bottom"
             weave = Chain(field, [("weave", {"first_field": place})])
-            self._look, self._chains = look, (_sieve(field), weave)
+            self._look, self._chains = _look(field), (_sieve(field), weave)
         return self._chains
