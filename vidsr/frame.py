@@ -34,7 +34,7 @@ Planes = tuple[Plane, ...]
 """The planes of a frame: Y | Y, U, V | G, B, R, each with alpha last when the format has it."""
 
 _NAME = re.compile(
-    r"(?:(?P<gray>gray)|(?P<yuv>yuv)(?P<yuva>a)?(?P<layout>4[0124][0124])p|gbr(?P<gbra>a)?p)"
+    r"(?:(?P<gray>gray)|(?P<yuv>yuv)(?P<yuva>a)?(?P<layout>420|422|444|440|411|410)p|gbr(?P<gbra>a)?p)"
     r"(?P<depth>\d+)?(?:le)?"
 )
 _SHIFTS = {"420": (1, 1), "422": (1, 0), "444": (0, 0), "440": (0, 1), "411": (2, 0), "410": (2, 2)}
@@ -103,8 +103,6 @@ class PixelFormat:
         if match["gray"]:
             return cls(name, "gray", depth)
         if match["yuv"]:
-            if match["layout"] not in _SHIFTS:
-                raise ValueError(f"{name} has an unknown chroma layout")
             shift_x, shift_y = _SHIFTS[match["layout"]]
             return cls(name, "yuv", depth, shift_x, shift_y, match["yuva"] is not None)
         return cls(name, "gbr", depth, alpha=match["gbra"] is not None)
@@ -237,6 +235,8 @@ class VideoInfo:
     losses: tuple[str, ...] = ()
     """What of the first frame's side data a result goes without, a sentence each."""
     interlaced: bool
+    fields: Literal["", "tff", "bff"] = ""
+    """Of pictures that are single fields, which comes first; all else here is of the frames woven of them."""
     duration: float | None
     """Seconds; None: not known."""
     estimated_frames: int | None

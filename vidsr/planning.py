@@ -23,7 +23,7 @@ from vidsr.video.carrying import CarryPlan, choose_suffix, plan_streams
 from vidsr.video.coding import Coding, choose_coding
 from vidsr.video.compression import measure_compression
 from vidsr.video.contract import read_as, unmarked, written_as
-from vidsr.video.deinterlace import SINGLE_FIELDS, WOVEN, Deinterlacing, in_fields, single_fields
+from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
 from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
 from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.opening import address_identity
@@ -258,9 +258,7 @@ def _warnings(
     frames = _expected(job, info)
     if settings is not None and carry is not None and (frames is None or frames > job.segment_frames):
         found += filter(None, [rate_warning(settings.codec, settings.options, job.segment_frames)])
-    if single_fields(info):
-        found.append(SINGLE_FIELDS)
-    elif info.interlaced and job.deinterlace == "off":
+    if info.interlaced and job.deinterlace == "off":
         found.append(WOVEN)
     if settings is not None and info.pixel_format.alpha and not settings.planes.alpha:
         keepers = (

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from describe import decode
 from fields import job, read, same
 from synth import make_clip
 
 import vidsr
-from vidsr.cli import _run
 from vidsr.errors import OptionsError
 from vidsr.video.deinterlace import Deinterlacing
 from vidsr.video.reader import Reader
@@ -28,30 +26,6 @@ def test_what_the_filter_does_not_take_is_refused(
     source = make_clip(tmp_path / "in.mkv", codec="ffv1", pixel_format=pixel_format, size=size, times=2)
     with pytest.raises(OptionsError, match=said):
         vidsr.run(job(source, tmp_path / "out.mkv", codec="ffv1", deinterlace=mode, preset=None, crf=None))
-
-
-@pytest.mark.parametrize("order", ["tff", "bff"])
-def test_single_fields_stay_single(tmp_path: Path, order: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """HEVC codes each field as a picture: woven ones are not to be looked for in them."""
-    source = make_clip(
-        tmp_path / "in.mp4",
-        codec="libx265",
-        times=[0, 1, 2, 5, 6, 7],
-        options={"x265-params": f"interlace={order}:log-level=none"},
-    )
-    report = vidsr.run(job(source, tmp_path / "out.mkv", codec="ffv1", preset=None, crf=None))
-    said = "each picture of the source is one field: they are upscaled one by one, as they come"
-    assert (report.deinterlace, report.warnings, report.frames) == (
-        "each picture is one field; off",
-        (said,),
-        6,
-    )
-    for before, after in zip(decode(source), decode(tmp_path / "out.mkv"), strict=True):
-        assert np.array_equal(before[0], after[0][::2, ::2])
-    with pytest.raises(OptionsError, match="one field"):
-        vidsr.run(job(source, tmp_path / "no.mkv", deinterlace="frame"))
-    assert _run(["probe", str(source)]) == 0
-    assert "interlaced, one field a picture: 6 of the first 6 frames" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("pixel_format", ["gray", "yuv422p10le", "yuv444p12le", "gbrp10le", "yuva420p"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,6 +13,9 @@ from fields import make_fields
 from synth import make_clip
 
 import vidsr
+from vidsr import stages
+from vidsr.video.video_sink import VideoSink
+from vidsr.video.writer import OutputFrame
 
 
 @pytest.fixture
@@ -37,3 +41,31 @@ def test_no_frame_is_in_a_cycle(tmp_path: Path, kind: str, garbage: list[object]
     vidsr.run(vidsr.Job(source=source, output=tmp_path / "out.mp4", preset="ultrafast", model=model))
     gc.collect()
     assert [found for found in garbage if isinstance(found, av.VideoFrame | av.Packet)] == []
+
+
+@pytest.mark.parametrize("backend", ["nearest", "openvino"])
+@pytest.mark.parametrize(("kind", "most"), [("progressive", 2), ("interlaced", 5)])
+def test_large_frames_are_not_held(
+    tmp_path: Path, kind: str, most: int, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one is encoded: it and the source's; neighbours and the whole frame, where interlaced."""
+    if kind == "interlaced":
+        source = make_fields(tmp_path / "in.mp4", "t" * 30)
+    else:
+        source = make_clip(tmp_path / "in.mp4", times=30)
+    monkeypatch.setattr(stages, "LARGE_BYTES", 0)
+    write, held = VideoSink.write, []
+
+    def counted(sink: VideoSink, out: OutputFrame) -> None:
+        frames = (found for found in gc.get_objects() if isinstance(found, av.VideoFrame))
+        held.append(sum(frame.width > 0 for frame in frames) - before)
+        write(sink, out)
+
+    monkeypatch.setattr(VideoSink, "write", counted)
+    gc.collect()
+    before = sum(isinstance(found, av.VideoFrame) for found in gc.get_objects())
+    job = vidsr.Job(source=source, output=tmp_path / "out.mp4", preset="ultrafast", backend=backend)
+    vidsr.run(replace(job, model="ecbsr-m4c8", tile="32") if backend == "openvino" else job)
+    assert len(held) == 30
+    # In the end the decoder gives all that waited for their turn at once.
+    assert max(held[:20]) <= most, held

@@ -180,7 +180,8 @@ def _times(seen: Inspection) -> str:
     parts = [{"constant": "constant", "variable": "variable", "unknown": "too few to tell"}[timing.kind]]
     if timing.shortest is not None and timing.longest is not None:
         steps = [span(step) for step in (timing.shortest, timing.longest)]
-        parts[0] += f", {steps[0] if steps[0] == steps[1] else ' to '.join(steps)} a frame"
+        each = "field" if seen.info.fields else "frame"
+        parts[0] += f", {steps[0] if steps[0] == steps[1] else ' to '.join(steps)} a {each}"
     if timing.first is not None:
         parts.append(f"begin at {span(timing.first)}" if timing.first else "begin at 0")
     parts.append(f"ticks of {seen.info.time_base} s")
@@ -213,8 +214,9 @@ def _frames(seen: Inspection) -> str:
 def _fields(seen: Inspection) -> str:
     if not seen.interlaced:
         return f"progressive, by the flags of the first {seen.first_frames} frames"
-    if seen.single_fields:
-        return f"interlaced, one field a picture: {seen.interlaced} of the first {seen.first_frames} frames"
+    if seen.info.fields:
+        first = "top" if seen.info.fields == "tff" else "bottom"
+        return f"each picture is one field, {first} first: two are woven into a frame"
     return f"interlaced: {seen.interlaced} of the first {seen.first_frames} frames are flagged so"
 
 

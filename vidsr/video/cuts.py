@@ -73,6 +73,8 @@ def find_cuts(
         return (), "pictures have no key frames"
     if info.container in UNORDERED:
         return (), f"{info.container.upper()} has no presentation times"
+    if info.fields:
+        return (), "each of its pictures is one field"
     stamps: list[tuple[int, bool]] = []
     try:
         with open_info(info, timeout=READ_TIMEOUT) as container:

@@ -6,29 +6,25 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import av
-import av.filter
 
 from vidsr.frame import PixelFormat, VideoInfo
 from vidsr.video.convert import to_planar
+from vidsr.video.filters import Chain
 
 __all__ = [
-    "SINGLE_FIELDS",
     "WOVEN",
     "Decoded",
     "Deinterlacer",
     "Deinterlacing",
     "filter_problem",
     "in_fields",
-    "single_fields",
     "woven",
 ]
 
 WOVEN = "the source is interlaced: its fields are upscaled as they are woven"
-SINGLE_FIELDS = "each picture of the source is one field: they are upscaled one by one, as they come"
-"""Of HEVC, which has no other way of coding interlaced video."""
 _PULLDOWN = "the source looks like film that was telecined (3:2 pulldown); this is not undone"
 _PULLDOWN_TURNS = 5  # so often in a row two and three fields must alternate
 
@@ -80,17 +76,8 @@ def in_fields(info: VideoInfo) -> VideoInfo:
 
 
 def woven(codec: str, frame: av.VideoFrame) -> bool:
-    """Tell whether a frame holds two fields, by its flags."""
+    """Tell whether a decoder's frame holds two fields, by its flags; see `weaving.single_field`."""
     return bool(frame.interlaced_frame) and codec != "hevc"
-
-
-def single_fields(info: VideoInfo) -> bool:
-    """Tell whether a source's pictures are fields of their own, half as high as what was filmed.
-
-    FFmpeg flags pictures of HEVC as interlaced only where they are (pic_struct 1, 2 and 9 to 12; ITU-T H.265,
-    table D.2).
-    """
-    return info.interlaced and info.codec == "hevc"
 
 
 class Deinterlacer:
@@ -117,7 +104,7 @@ class Deinterlacer:
         """
         self._wanted, self._mode, self._warn = wanted, wanted.mode, warn
         self._layout, self._rate = pixel_format, frame_rate
-        self._filter: _Bwdif | None = None
+        self._filter: Chain | None = None
         self._used = self._flagged = self._made = 0
         self._pulldown = _Pulldown()
 
@@ -155,6 +142,7 @@ class Deinterlacer:
             self._note(current)
             if self._mode == "off" or (self._mode == "auto" and not current.flagged):
                 self._filter = None
+                before = None  # large frames are not held for nothing: `current` is the next one's neighbour
                 yield current
                 ahead = next(source, None)
             else:
@@ -188,7 +176,7 @@ class Deinterlacer:
         planar = [None if near is None else self._planar(near) for near in (before, ahead)]
         prior, later = (near if near and _shape(near) == _shape(frame) else None for near in planar)
         if self._filter is None:
-            self._filter = _Bwdif(frame, self._wanted)
+            self._filter = _bwdif(frame, self._wanted)
             if prior is not None:
                 self._filter.push(prior)
             # What comes out now is the frame before, made without its own neighbour.
@@ -204,36 +192,11 @@ class Deinterlacer:
         return decoded.frame
 
 
-class _Bwdif:
-    """One run of the filter over frames of one shape."""
-
-    def __init__(self, frame: av.VideoFrame, wanted: Deinterlacing) -> None:
-        self._graph = av.filter.Graph()
-        self._source: Any = self._graph.add(
-            "buffer",
-            video_size=f"{frame.width}x{frame.height}",
-            pix_fmt=frame.format.name,
-            time_base="1/1",
-            colorspace=str(int(frame.colorspace)),
-            range=str(int(frame.color_range)),
-        )
-        # Which frames need it is decided outside.
-        mode = "send_field" if wanted.mode == "field" else "send_frame"
-        bwdif = self._graph.add("bwdif", mode=mode, parity=wanted.order, deint="all")
-        self._sink: Any = self._graph.add("buffersink")
-        self._source.link_to(bwdif)
-        bwdif.link_to(self._sink)
-        self._graph.configure()
-
-    def push(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
-        """Hand over a frame, or None at the end; return what is ready: the frame before's."""
-        self._source.push(frame)
-        ready = []
-        while True:
-            try:
-                ready.append(self._sink.pull())
-            except (BlockingIOError, EOFError):
-                return ready
+def _bwdif(frame: av.VideoFrame, wanted: Deinterlacing) -> Chain:
+    """Return one run of the filter over frames of one shape; it gives a frame once it has seen the next."""
+    # Which frames need it is decided outside.
+    mode = "send_field" if wanted.mode == "field" else "send_frame"
+    return Chain(frame, [("bwdif", {"mode": mode, "parity": wanted.order, "deint": "all"})])
 
 
 def _in_time(
@@ -284,12 +247,12 @@ def filter_problem(width: int, height: int, name: str) -> str:
     """Return why bwdif cannot filter such frames; "": it can."""
     try:
         blank = av.VideoFrame(64, 64, name)
-        made = _Bwdif(blank, Deinterlacing())
+        made = _bwdif(blank, Deinterlacing())
         made.push(blank)
         # FFmpeg puts a conversion in front of a filter that does not take a format.
         if any(out.format.name != name for out in made.push(None)):
             return f"FFmpeg's bwdif does not take {name}"
-        _Bwdif(av.VideoFrame(width, height, name), Deinterlacing())
+        _bwdif(av.VideoFrame(width, height, name), Deinterlacing())
     except (av.FFmpegError, ValueError):
         return f"{width}x{height} in {name} is too small for FFmpeg's bwdif"
     return ""

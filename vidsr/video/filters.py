@@ -11,10 +11,44 @@ from typing import Any
 import av
 import av.logging
 
-__all__ = ["listening", "through"]
+__all__ = ["Chain", "listening", "through"]
 
 # Whether FFmpeg's log is heard is decided for the whole process.
 _LOG = Lock()
+
+
+class Chain:
+    """A chain of filters for frames of one shape."""
+
+    def __init__(self, frame: av.VideoFrame, filters: Sequence[tuple[str, Mapping[str, str]]]) -> None:
+        """Build it of names and options, for frames like this one."""
+        self._graph = graph = av.filter.Graph()  # its filters do not keep it alive
+        self._source: Any = graph.add(
+            "buffer",
+            video_size=f"{frame.width}x{frame.height}",
+            pix_fmt=frame.format.name,
+            time_base="1/1",
+            colorspace=str(int(frame.colorspace)),
+            range=str(int(frame.color_range)),
+        )
+        last = self._source
+        for name, options in filters:
+            following = graph.add(name, **options)
+            last.link_to(following)
+            last = following
+        self._sink: Any = graph.add("buffersink")
+        last.link_to(self._sink)
+        graph.configure()
+
+    def push(self, frame: av.VideoFrame | None) -> list[av.VideoFrame]:
+        """Hand over a frame, or None at the end; return what is ready."""
+        self._source.push(frame)
+        ready = []
+        while True:
+            try:
+                ready.append(self._sink.pull())
+            except (BlockingIOError, EOFError):
+                return ready
 
 
 def through(

@@ -11,7 +11,7 @@ import av.filter
 from vidsr.errors import OptionsError
 from vidsr.frame import VideoInfo
 from vidsr.job import Deinterlace
-from vidsr.video.deinterlace import Deinterlacing, filter_problem, single_fields
+from vidsr.video.deinterlace import Deinterlacing, filter_problem
 from vidsr.video.reader import Reader, Span
 
 __all__ = ["plan_deinterlacing"]
@@ -27,17 +27,9 @@ def plan_deinterlacing(wanted: Deinterlace, info: VideoInfo) -> Deinterlacing:
         info: What `probe` said of the source.
 
     Raises:
-        OptionsError: bwdif does not take the pixel format, the picture is too small, or fields are not woven.
+        OptionsError: bwdif does not take the pixel format, or the picture is too small.
         DecodeError: idet was asked for, and the source cannot be decoded.
     """
-    if single_fields(info):
-        if wanted not in ("auto", "off"):
-            raise OptionsError(
-                "each picture of this source is one field, so there is nothing to deinterlace",
-                path=info.path,
-                hint="leave out --deinterlace; to weave the fields first: ffmpeg -i IN -vf weave OUT.mkv",
-            )
-        return Deinterlacing("off", seen="each picture is one field")
     found = _looked_at(info) if wanted == "idet" else Deinterlacing(wanted)
     if found.mode in ("frame", "field"):
         problem = filter_problem(info.width, info.height, info.pixel_format.name)

@@ -16,7 +16,6 @@ from vidsr.errors import VidsrError
 from vidsr.frame import VideoInfo
 from vidsr.sources import Source
 from vidsr.video.compression import Compression, measure_compression
-from vidsr.video.deinterlace import single_fields
 from vidsr.video.opening import open_info
 from vidsr.video.others import codec_name, disposition_names, is_cover
 from vidsr.video.probe import probe, video_stream
@@ -110,11 +109,6 @@ class Inspection:
     chapters: tuple[Chapter, ...]
     metadata: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def single_fields(self) -> bool:
-        """Whether each picture is one field."""
-        return single_fields(self.info)
-
 
 def inspect_source(path: Source, *, network: bool = False) -> Inspection:
     """Look at a file: headers, a few thousand packets, a few dozen frames.
@@ -130,7 +124,7 @@ def inspect_source(path: Source, *, network: bool = False) -> Inspection:
         stream = video_stream(container, path)
         streams = tuple(_seen(container, s, main=s.index == info.stream_index) for s in container.streams)
         timing = scan_timing(container, stream)
-        stated = stream.frames or None
+        stated = _whole(info, stream.frames)
         chapters = tuple(_chapters(container))
     first = _first_frames(info)
     compression = None
@@ -168,18 +162,23 @@ def count_frames(info: VideoInfo) -> FrameCount:
     rate = info.frame_rate if info.still else None
     with open_info(info, frame_rate=rate, timeout=_WAIT_SECONDS) as container:
         stream = video_stream(container, info.path)
-        return _frames(info, scan_timing(container, stream), stream.frames or None)
+        return _frames(info, scan_timing(container, stream), _whole(info, stream.frames))
 
 
 def _frames(info: VideoInfo, timing: Timing, stated: int | None) -> FrameCount:
     if timing.whole and timing.packets:
-        return FrameCount(timing.packets, "counted")
+        return FrameCount(_whole(info, timing.packets), "counted")
     if stated is not None:
         return FrameCount(stated, "header")
     if info.duration and timing.seconds and timing.steps:
         # Of what was seen: a header's rate may be anything, 1000 in Matroska.
-        return FrameCount(round(info.duration * timing.steps / timing.seconds), "estimated")
+        return FrameCount(_whole(info, round(info.duration * timing.steps / timing.seconds)), "estimated")
     return FrameCount(info.estimated_frames, "unknown" if info.estimated_frames is None else "estimated")
+
+
+def _whole(info: VideoInfo, pictures: int) -> int | None:
+    """Return how many frames these are."""
+    return (-(-pictures // 2) if info.fields else pictures) or None
 
 
 @dataclass(slots=True)

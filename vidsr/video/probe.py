@@ -22,6 +22,7 @@ from vidsr.video.opening import open_source, translate
 from vidsr.video.others import describe_other, disposition_names, is_cover
 from vidsr.video.sidedata import display_matrix, hdr_of, losses, side_data
 from vidsr.video.siting import chroma_location
+from vidsr.video.weaving import as_frames, first_field
 
 __all__ = ["READ_TIMEOUT", "open_source", "probe", "translate", "video_stream"]
 
@@ -87,7 +88,8 @@ def probe(
         frame, pts = _first_picture(container, stream, path, crop)
         carrier = _carrier(path, stream, frame, network)
         info = _describe(path, container, stream, frame, carrier, pts)
-        return replace(info, network=network, crop=crop)
+        info = replace(info, network=network, crop=crop)
+        return as_frames(info) if info.fields else info
 
 
 def _first_picture(
@@ -164,6 +166,7 @@ def _describe(
         hdr=hdr_of(attached),
         losses=tuple(losses(attached)),
         interlaced=bool(frame.interlaced_frame),
+        fields=first_field(stream.codec_context.codec.canonical_name, frame),
         duration=duration,
         estimated_frames=counted or None,
         still=file_format.endswith("_pipe") or file_format == "image2",

@@ -25,6 +25,7 @@ from vidsr.video.probe import READ_TIMEOUT, video_stream
 from vidsr.video.repairs import LookCloserError, Repairs
 from vidsr.video.sidedata import losses, side_data
 from vidsr.video.truncation import missing_bytes
+from vidsr.video.weaving import Weaver
 
 __all__ = ["Reader", "Span", "ticks_at"]
 
@@ -79,13 +80,16 @@ class Reader:
         # Frames out of one decoded frame, and ticks of `info` in one of the file's.
         self._each = 2 if deinterlace.mode == "field" else 1
         self._rate = None if info.frame_rate is None else info.frame_rate / self._each
+        # Of the decoder's pictures, two of which may be a frame.
+        self._pictures = 2 if info.fields else 1
+        self._picture_rate = None if self._rate is None else self._rate * self._pictures
         self._deinterlacer = Deinterlacer(deinterlace, info.pixel_format, self._rate, self._warn)
         self._span = span or Span()
         self._after, self._until = after, until
         self._sequential = sequential or info.container in UNORDERED
         self._careful = False
         self._strict = on_error != "conceal"
-        self._repairs = Repairs(info, on_error, self._warn, each=self._each, rate=self._rate)
+        self._repairs = Repairs(info, on_error, self._warn, each=self._each, rate=self._picture_rate)
         self._frames = self._read()
 
     @property
@@ -105,7 +109,8 @@ class Reader:
     @property
     def deinterlaced(self) -> str:
         """What became of interlaced frames so far, in words."""
-        return self._deinterlacer.sentence
+        woven = "fields woven in pairs; " if self._info.fields else ""
+        return woven + self._deinterlacer.sentence
 
     @property
     def frame_bytes(self) -> int:
@@ -135,7 +140,7 @@ class Reader:
         stop = None if span.end is None else first + ticks_at(span.end, info.time_base)
         begin = begin if self._after is None else max(begin, self._after + 1)
         count = 0
-        for decoded in self._deinterlacer.frames(self._decode(begin)):
+        for decoded in self._deinterlacer.frames(map(self._looked_at, self._whole(begin))):
             if decoded.pts < begin:
                 continue
             if (stop is not None and decoded.pts >= stop) or count == span.frames:
@@ -146,8 +151,16 @@ class Reader:
             self._deinterlacer.count(decoded)
             yield self._frame(decoded)
 
+    def _whole(self, begin: int) -> Iterator[Decoded]:
+        """Yield the file's frames, woven where each of its pictures is a field."""
+        pictures = self._decode(begin)
+        if not self._info.fields:
+            return pictures
+        ticks = round(1 / (self._rate or 25) / self._info.time_base)
+        return Weaver(self._info, ticks, self._warn).frames(pictures, begin)
+
     def _decode(self, begin: int) -> Iterator[Decoded]:
-        """Yield the file's frames from at least one before the frame that shows `begin` on."""
+        """Yield the file's pictures from at least one frame before the frame that shows `begin` on."""
         try:
             yield from self._decode_from(begin, sequential=self._sequential)
         except LookCloserError:
@@ -173,8 +186,10 @@ class Reader:
                     return
             decoded = self._decoded(container, stream, sought)
             if sought:
-                lead = list(islice(decoded, self._each))
-                if len(lead) < self._each or lead[-1].pts >= begin:
+                # Of fields, the first may be the second half of a frame.
+                needed = self._each + (2 if info.fields else 0)
+                lead = list(islice(decoded, needed))
+                if len(lead) < needed or lead[-1].pts >= begin:
                     # It landed too late, behind a key frame that is needed.
                     yield from self._decode_from(begin, sequential=True)
                     return
@@ -184,14 +199,12 @@ class Reader:
     def _decoded(self, container: Any, stream: Any, sought: bool) -> Iterator[Decoded]:
         """Yield what comes out of the decoder from here on, each frame with its time."""
         info = self._info
-        clock = Clock(info.container, stream.time_base or Fraction(1, 90000), self._rate)
+        clock = Clock(info.container, stream.time_base or Fraction(1, 90000), self._picture_rate)
         self._clock = clock
         self._repairs.begin_anew()
         items = decode(container, stream, clock, careful=self._careful, strict=self._strict, crop=info.crop)
         try:
-            for decoded in self._repairs.frames(items, careful=self._careful, sought=sought):
-                self._look(decoded.frame)
-                yield decoded
+            yield from self._repairs.frames(items, careful=self._careful, sought=sought)
             self._repairs.ended(missing_bytes(parse_source(info.path)))
         except (av.FFmpegError, OSError) as error:
             last = self._repairs.last
@@ -206,9 +219,9 @@ class Reader:
             return False
         return True
 
-    def _look(self, frame: av.VideoFrame) -> None:
+    def _looked_at(self, decoded: Decoded) -> Decoded:
         """Warn of a frame that is not as the first one."""
-        info = self._info
+        info, frame = self._info, decoded.frame
         if (frame.width, frame.height) != (info.width, info.height):
             self._warn(
                 f"the picture changes its size to {frame.width}x{frame.height} on the way:"
@@ -221,6 +234,7 @@ class Reader:
             self._warn(f"the colour changes its {change} on the way: converted to that of the first frame")
         for text in losses(side_data(frame)):
             self._warn(text)
+        return decoded
 
     def _frame(self, decoded: Decoded) -> Frame:
         info = self._info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -55,7 +56,8 @@ class Repairs:
         self._early = 0
         # Where and why; places that are looked at twice count once.
         self._damaged: dict[tuple[str, str], None] = {}
-        self._frame: Decoded | None = None
+        # The last one; of single fields two, since one is patched with the last of its own kind.
+        self._kept: deque[Decoded] = deque(maxlen=2 if info.fields else 1)
         self._gaps: list[int] = []
 
     @property
@@ -77,7 +79,8 @@ class Repairs:
 
     def begin_anew(self) -> None:
         """Forget the frames so far: reading begins again, elsewhere or once more."""
-        self.last, self._frame, self._gaps = None, None, []
+        self.last, self._gaps = None, []
+        self._kept.clear()
 
     def frames(self, items: Iterable[Picture | Loss], *, careful: bool, sought: bool) -> Iterator[Decoded]:
         """Yield the frames among `items`, each later than the one before and than `last`.
@@ -107,8 +110,8 @@ class Repairs:
             yield from self._patches(item.pts)
             frame = self._timed(item, sought)
             self.last = frame.pts
-            # Large frames are not held for nothing.
-            self._frame = replace(frame) if self._on_error == "conceal" else None
+            if self._on_error == "conceal":  # large frames are not held for nothing
+                self._kept.append(replace(frame))
             del item
             yield frame
             del frame
@@ -165,13 +168,15 @@ class Repairs:
         gaps, self._gaps = sorted(self._gaps), []
         stop = None if before is None else before * self._each
         for pts in gaps:
-            if self._frame is None or self.last is None or pts <= self.last:
+            if not self._kept or self.last is None or pts <= self.last:
                 continue
             if stop is not None and pts >= stop:
                 self._gaps.append(pts)
                 continue
             self.last = pts
-            yield replace(self._frame, pts=pts, key=False)
+            patch = replace(self._kept[0], pts=pts, key=False)
+            self._kept.append(replace(patch))
+            yield patch
 
     def _timed(self, picture: Picture, sought: bool) -> Decoded:
         frame = picture.frame

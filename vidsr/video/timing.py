@@ -92,7 +92,8 @@ def seen_rate(info: VideoInfo) -> Fraction | None:
     """
     with open_info(info, timeout=MAX_SECONDS) as container:
         timing = scan_timing(container, container.streams[info.stream_index])
-    return Fraction(timing.steps / timing.seconds) if timing.steps and timing.seconds else None
+    pictures = 2 if info.fields else 1
+    return Fraction(timing.steps / timing.seconds / pictures) if timing.steps and timing.seconds else None
 
 
 def _bounded(container: Any, stream: Any) -> Iterator[Any]:
