@@ -173,7 +173,7 @@ def test_options_that_cannot_be(
 
 def test_unknown_backends(made: Sources, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert _run(["upscale", str(made["good.mp4"]), "-o", str(tmp_path / "o.mp4"), "--backend", "cuda"]) == 2
-    assert capfd.readouterr().err == "vidsr: no backend 'cuda'; there are: auto, openvino, nearest\n"
+    assert capfd.readouterr().err == "vidsr: no backend 'cuda'; there are: auto, kernel, openvino, nearest\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -33,16 +33,17 @@ sys.addaudithook(hook)
 _USE = """
 import sys
 from pathlib import Path
-from vidsr.backends import SessionOptions, choose_backend
+from vidsr.backends import AUTO_ORDER, SessionOptions, get_backend
 from vidsr.frame import PixelFormat
 from vidsr.models import FrameFormat, deploy, find_model
 
-backend, _ = choose_backend("auto")
 pixels = PixelFormat.parse("yuv420p")
 deployed = deploy(find_model(sys.argv[1], 2), FrameFormat(pixels), 32, 16)
-session = backend.open(deployed, SessionOptions())
-session.submit(pixels.allocate(32, 16), pixels.allocate(64, 32)).result()
-session.close()
+for backend in map(get_backend, AUTO_ORDER):
+    if backend.name != "kernel" or backend.availability().usable:
+        session = backend.open(deployed, SessionOptions())
+        session.submit(pixels.allocate(32, 16), pixels.allocate(64, 32)).result()
+        session.close()
 import openvino, openvino.tools.ovc
 """
 _REPORT = "\nprint(sorted(set(attempts)))\n"
