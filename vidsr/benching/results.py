@@ -66,7 +66,7 @@ class NetworkReport:
     """Model -> thousands of multiplications a pixel of the network's input."""
     rows: tuple[Row, ...]
     peaks: dict[str, float]
-    """Set of instructions -> 1e9 operations a second of the registers of as many cores as threads, together."""
+    """Set of instructions -> 1e9 operations a second of the registers, all threads together."""
     warnings: tuple[str, ...] = ()
 
 
