@@ -105,6 +105,7 @@ def measure_networks(
         bench = _Bench(wanted, subject, kmac[name], peaks, threads)
         rows += bench.measure(told)
         warnings += bench.warnings
+    warnings += filter(None, [peaks.disturbed()])
     return NetworkReport(
         machine=machine(),
         size=wanted.size,

@@ -47,7 +47,8 @@ def networks_told(report: NetworkReport, width: int | None) -> str:
                 lines.append(_line(line, widths))
             else:
                 lines += _stanza(line, room)
-    lines += ["", *_footer(report, room)]
+    if any(row.refused is None for row in report.rows):
+        lines += ["", *_footer(report, room)]
     lines += [line for text in report.warnings for line in _wrapped(f"warning: {one_line(text)}", room)]
     return "\n".join(lines)
 
@@ -161,10 +162,7 @@ def pipeline_told(report: PipelineReport, width: int | None) -> str:
 
 
 def _passage(passage: Passage, room: int | None) -> list[str]:
-    what = "without encoding"
-    if passage.encoder is not None:
-        options = " ".join(f"{key}={value}" for key, value in passage.encoder_options.items())
-        what = f"with {passage.encoder} {options}".rstrip()
+    what = "without encoding" if passage.encoder is None else f"with {passage.encoder}"
     rates = f"{_figure(passage.fps)} fps ({_figure(passage.fps_least)} to {_figure(passage.fps_most)})"
     lines = _wrapped(f"{what}: {rates}, {passage.cores_busy:.0%} of the cores busy", room)
     lines.append(f"  {'':9}  {'busy':>5}  {'starved':>7}  {'blocked':>7}")
@@ -172,9 +170,10 @@ def _passage(passage: Passage, room: int | None) -> list[str]:
         name = "drop" if stage.name == "encode" and passage.encoder is None else stage.name
         lines.append(f"  {name:9}  {stage.busy:5.0%}  {stage.starved:7.0%}  {stage.blocked:7.0%}")
     if passage.encoder is not None:
+        options = " ".join(f"{key}={value}" for key, value in passage.encoder_options.items())
         lines += _wrapped(
             f"then {passage.emptying:.2f} s a run until the encoder was empty, and {passage.finish:.2f} s for"
-            " joining and verifying",
+            f" joining and verifying; {options}",
             room,
             indent="  ",
         )
