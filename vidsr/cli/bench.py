@@ -146,7 +146,7 @@ def bench(
                 "backend": _one("--backend", backend),
                 "precision": _one("--precision", precision),
             }
-            given = common | single | encoding | {"frames": frames or _FRAMES}
+            given = common | single | encoding | {"frames": _FRAMES if frames is None else frames}
             report = _clip(pipeline, given, rounds or _PIPELINE_ROUNDS, progress)
     _print(report, as_json=as_json)
 
