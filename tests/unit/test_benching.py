@@ -120,7 +120,7 @@ def test_figures_follow_from_each_other() -> None:
         assert (row.share, report.peaks) == (None, {})
     else:
         assert row.share is not None
-        assert 0 < row.share < 3
+        assert row.share > 0  # on a machine that others use it may be anything
         assert list(report.peaks) == [row.peak_path]
         assert report.peaks[row.peak_path] > 1
 
@@ -241,8 +241,8 @@ def _setting(device: str = "auto") -> Setting:
 def test_memory_is_measured_in_a_process_of_its_own() -> None:
     size, out = (960, 540), (1920, 1080)
     need, whole = memory_of(_setting(), "yuv420p", size, out, 1)
-    # Repeating takes an index of 8 bytes a column and a copy of a plane at twice the width.
-    assert 1 << 20 < need < 30 << 20
+    # A plane at twice the width, and one at twice the height as well: 3 MB. Making frames took more before.
+    assert 1 << 20 < need < 8 << 20
     assert need + (20 << 20) < whole < 1 << 30
     with pytest.raises(BackendError, match=r"its process ended with code 2 \(the backend nearest has only"):
         memory_of(_setting("gpu"), "yuv420p", SIZE, (64, 48), 1)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,7 @@ _SIZE = "960x540"
 _SECONDS = 3.0
 _ROUNDS, _PIPELINE_ROUNDS = 7, 3
 _FRAMES = 240
+_REFRESH = 0.5  # seconds between two looks of the bar at the same thing
 
 
 def bench(
@@ -243,8 +245,13 @@ def _bar(*, hidden: bool) -> Iterator[Callable[[str, float], None]]:
         disable=True if hidden else None,
     )
     with bar:
+        shown = 0.0
 
         def show(what: str, share: float) -> None:
+            nonlocal shown
+            if what == bar.desc and monotonic() - shown < _REFRESH:
+                return  # what is measured must not wait for a terminal
+            shown = monotonic()
             bar.set_description_str(what, refresh=False)
             bar.n = min(1.0, share)
             bar.refresh()
