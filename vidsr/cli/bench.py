@@ -245,13 +245,13 @@ def _bar(*, hidden: bool) -> Iterator[Callable[[str, float], None]]:
         disable=True if hidden else None,
     )
     with bar:
-        shown = 0.0
+        shown, last = 0.0, ""
 
         def show(what: str, share: float) -> None:
-            nonlocal shown
-            if what == bar.desc and monotonic() - shown < _REFRESH:
+            nonlocal shown, last
+            if what == last and monotonic() - shown < _REFRESH:
                 return  # what is measured must not wait for a terminal
-            shown = monotonic()
+            shown, last = monotonic(), what
             bar.set_description_str(what, refresh=False)
             bar.n = min(1.0, share)
             bar.refresh()
