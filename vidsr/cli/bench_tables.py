@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["networks_told", "pipeline_told"]
 
-_HEADS = "backend precision ms spread fps GOP/s peak memory".split()
+_HEADS = ("backend", "precision", "ms", "spread", "fps", "GOP/s", "of peak", "memory")
 _LEFT = {"backend", "precision"}
 _UNKNOWN = "-"
 _GAP = 2
@@ -121,12 +121,12 @@ def _footer(report: NetworkReport, room: int | None) -> list[str]:
     if report.peaks:
         peaks = ", ".join(f"{name} {gops:.0f}" for name, gops in report.peaks.items())
         texts.append(
-            f"peak: share of what registers alone do, measured beside each round with as many threads, by"
+            f"of peak: share of what registers alone do, measured beside each round with as many threads, by"
             f" instruction: {peaks} GOP/s. Of other runtimes' precisions the fastest instruction that vidsr"
             " knows; one that uses others may be beyond."
         )
     if any(row.refused is None and row.share is None and row.gops is not None for row in report.rows):
-        texts.append("peak -: not known for that processor, device or set of instructions.")
+        texts.append("of peak -: not known for that processor, device or set of instructions.")
     if any(row.memory_bytes is not None for row in report.rows):
         texts.append(
             "memory: what opening the network and some frames add, at most, to a process of its own that has"
