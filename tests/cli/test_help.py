@@ -40,7 +40,8 @@ def test_the_package_alone_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["--help", "-h", "upscale --help", "probe --help", "models --help", "--version"]
+    "arguments",
+    ["--help", "-h", "upscale --help", "probe --help", "models --help", "bench --help", "--version"],
 )
 def test_help_loads_nothing_heavy(arguments: str) -> None:
     names = loaded(_MAIN, arguments.split())
@@ -78,6 +79,7 @@ def test_everything_has_its_help() -> None:
         "models import",
         "clean",
         "evaluate",
+        "bench",
         "train",
         "export",
         "doctor",

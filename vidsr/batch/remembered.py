@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from vidsr.errors import OutputError
 from vidsr.video.parts import write_atomically
 
-__all__ = ["described", "key_of", "processor", "recall", "remember", "workers_file"]
+__all__ = ["described", "key_of", "recall", "remember", "workers_file"]
 
 _KEPT = 200  # of the latest
 _MOST_BYTES = 1 << 20
@@ -44,18 +43,6 @@ def described() -> str:
         return f"{path}, {path.stat().st_size} bytes: {what}"
     except OSError:
         return f"absent; a batch with --workers auto makes {path}: {what}"
-
-
-def processor() -> str:
-    """Return what this machine's processor is called."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == "model name":
-                return value.strip()
-    except OSError:  # not Linux
-        pass
-    return platform.processor() or platform.machine()
 
 
 def key_of(facts: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vidsr.batch.memory import memory_of, room_here
-from vidsr.batch.remembered import key_of, processor, recall, remember, workers_file
+from vidsr.batch.remembered import key_of, recall, remember, workers_file
 from vidsr.batch.trials import SECONDS, rate_of
-from vidsr.cores import usable_cores
+from vidsr.cores import processor, usable_cores
 from vidsr.errors import VidsrError
 from vidsr.identity import own_version
 from vidsr.job import Job

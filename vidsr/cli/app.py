@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidsr.cli import batch, clean, doctor, evaluate, export, models, probe, train, upscale
+from vidsr.cli import batch, bench, clean, doctor, evaluate, export, models, probe, train, upscale
 
 __all__ = ["app"]
 
@@ -24,6 +24,7 @@ app.add_typer(batch.app, name="batch")
 app.command("probe")(probe.probe)
 app.add_typer(models.app, name="models")
 app.command("evaluate")(evaluate.evaluate)
+app.command("bench")(bench.bench)
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("clean")(clean.clean)
