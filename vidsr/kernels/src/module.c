@@ -6,6 +6,8 @@
 #include "paths.h"
 #include "peak.h"
 
+#include <string.h>
+
 static const char CAPSULE[] = "vidsr.kernels.stack";
 
 static void drop_stack(PyObject *capsule) { vidsr_drop(PyCapsule_GetPointer(capsule, CAPSULE)); }
