@@ -24,6 +24,7 @@ from vidsr.cores import usable_cores
 from vidsr.errors import BackendUnavailableError, EngineBuildError, InferenceError
 
 if TYPE_CHECKING:
+    import onnx
     from numpy.typing import NDArray
 
     from vidsr.backends.base import Session
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from vidsr.models.deploy import Deployed
     from vidsr.models.lookup import Model
 
-__all__ = ["BACKEND", "OpenVinoBackend", "run_interchange"]
+__all__ = ["BACKEND", "OpenVinoBackend", "run_graph", "run_interchange"]
 
 _importing = threading.Lock()
 
@@ -248,11 +249,21 @@ def run_interchange(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]
     Raises:
         InferenceError: OpenVINO refused.
     """
+    return run_graph(model.proto, x)[model.proto.graph.output[0].name]
+
+
+def run_graph(proto: onnx.ModelProto, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Run a graph, in float32 and integers on the CPU, and return its outputs by name.
+
+    Raises:
+        InferenceError: OpenVINO refused.
+    """
     try:
-        graph = _core().read_model(model.proto.SerializeToString())
+        graph = _core().read_model(proto.SerializeToString())
         graph.reshape(list(x.shape))
         compiled = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        return np.array(compiled(x)[0], dtype=np.float32)
+        made = compiled(x)
+        return {o.name: np.array(made[i], dtype=np.float32) for i, o in enumerate(proto.graph.output)}
     except RuntimeError as error:
         raise InferenceError(f"OpenVINO failed ({_first_line(error)})", stage="inference") from error
 

@@ -42,8 +42,8 @@ _PROBE = 64
 # fmt: off
 ALLOWED_OPERATORS = frozenset((
     "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "ConvTranspose",
-    "DepthToSpace", "Div", "Expand", "Gather", "GlobalAveragePool", "Identity", "LeakyRelu",
-    "MaxPool", "Mul", "PRelu", "Pad", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Resize",
+    "DepthToSpace", "DequantizeLinear", "Div", "Expand", "Gather", "GlobalAveragePool", "Identity", "LeakyRelu",
+    "MaxPool", "Mul", "PRelu", "Pad", "Pow", "QuantizeLinear", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Resize",
     "Shape", "Sigmoid", "Slice", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile",
     "Transpose", "Unsqueeze",
 ))
