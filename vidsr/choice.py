@@ -9,8 +9,9 @@ from math import sqrt
 from pathlib import Path
 from typing import Literal
 
+from vidsr.backends.base import Backend, Precision
 from vidsr.errors import OptionsError
-from vidsr.job import AUTO
+from vidsr.job import AUTO, Job
 from vidsr.models.lookup import Model, find_model, named_model, scales_of
 from vidsr.models.resize import LANCZOS
 from vidsr.video.compression import Compression
@@ -23,6 +24,7 @@ __all__ = [
     "Choice",
     "automatic_model",
     "choose_model",
+    "choose_precision",
     "kind_for",
     "way_to",
 ]
@@ -114,6 +116,23 @@ def choose_model(
             hint="ask for a larger --scale or --size",
         )
     return Choice(model, reason, way_to(model, source, target, label))
+
+
+def choose_precision(job: Job, model: Model, backend: Backend) -> tuple[Precision, list[str]]:
+    """Return the precision that a job's network runs in, and what to warn of."""
+    if job.fast and job.precision == "auto":
+        lacks = f"{model.spec.id} does not offer it" if not model.offers("int8") else ""
+        if not lacks and "int8" not in backend.availability().precisions:
+            lacks = f"the backend {backend.name} does not run it here"
+        if not lacks:
+            return "int8", []
+        return _plain_precision(job, model), [f"--fast is int8 where there is one; {lacks}"]
+    return _plain_precision(job, model), []
+
+
+def _plain_precision(job: Job, model: Model) -> Precision:
+    # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
+    return "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
 
 
 def automatic_model(kind: Literal["clean", "video"], scale: int) -> Model:

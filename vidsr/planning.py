@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vidsr.backends import choose_backend
 from vidsr.backends.base import Backend, SessionOptions
-from vidsr.choice import Choice, choose_model, way_to
+from vidsr.choice import Choice, choose_model, choose_precision, way_to
 from vidsr.cores import usable_cores
 from vidsr.errors import OptionsError
 from vidsr.frame import VideoInfo
@@ -100,10 +100,11 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         value_range=job.model_range,
         look=lambda: measure_compression(job.source, index=info.stream_index, network=job.allow_network),
     )
-    model = choice.model
     backend, reason = choose_backend(job.backend)
-    # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
-    precision = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
+    precision, slow = choose_precision(job, choice.model, backend)
+    if precision == "int8":
+        choice = replace(choice, model=choice.model.at("int8"))
+    model = choice.model
     session = SessionOptions(device=job.device, precision=precision, threads=job.threads)
     runtime = backend.resolve(session)
     settings, carry = None, None
@@ -134,7 +135,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         expected_frames=_expected(job, info),
         color_sentence=read_as(info),
         written=None if settings is None else written_as(info, settings, pictures=pictures is not None),
-        warnings=_warnings(job, info, target, settings, carry),
+        warnings=(*slow, *_warnings(job, info, target, settings, carry)),
     )
 
 
@@ -202,7 +203,7 @@ def _decisions(
         **({} if job.video_stream is None else {"video_stream": info.stream_index}),
         "vidsr": own_version(),
         "source": source,
-        "model": choice.model.spec.files["f32"].sha256,
+        "model": choice.model.sha256,
         "model_range": choice.model.spec.value_range,
         "target": size,
         # In pixels: "1.5x" and "960x" may be the same work.

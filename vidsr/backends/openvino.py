@@ -9,6 +9,7 @@ disk, and nothing is reported: see `_import_quietly`.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -186,8 +187,10 @@ class OpenVinoBackend:
             EngineBuildError: OpenVINO cannot compile the graph.
         """
         device, precision = self._choose(options)
+        if precision == "int8" and deployed.stored != "int8":
+            raise EngineBuildError("this graph is not of an int8 file", stage="inference")
         in_flight = options.in_flight or 2
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _beside_int8() if precision == "int8" else precision}
         if device == "CPU":
             settings |= {
                 # Streams split the threads between requests; one stream keeps all threads on one frame.
@@ -221,7 +224,7 @@ class OpenVinoBackend:
             )
         precisions = _precisions(device)
         if options.precision == "auto":
-            return device, precisions[-1]
+            return device, "bf16" if "bf16" in precisions else "f32"
         if options.precision not in precisions:
             raise BackendUnavailableError(
                 f"{device} does not compute {options.precision} natively",
@@ -231,9 +234,14 @@ class OpenVinoBackend:
 
 
 def _precisions(device: str) -> tuple[str, ...]:
-    """Return what the device computes natively; bf16 last, where it is (AMX, AVX512_BF16)."""
-    able = device == "CPU" and "BF16" in _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
-    return ("f32", "bf16") if able else ("f32",)
+    """Return what the device computes natively: bf16 with AMX or AVX512_BF16."""
+    able = _core().get_property(device, "OPTIMIZATION_CAPABILITIES") if device == "CPU" else []
+    return ("f32", *(name for name in ("bf16", "int8") if name.upper() in able))
+
+
+def _beside_int8() -> str:
+    """Return the precision of what an int8 graph does not compute in integers."""
+    return os.environ.get("X_HINT", "f32")
 
 
 def run_interchange(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,58 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vidsr.backends.openvino import run_graph
 from vidsr.errors import SourceError
-from vidsr.evaluation.bicubic import crop_to_multiple, downscale
+from vidsr.evaluation.bicubic import downscale
 from vidsr.evaluation.metrics import luma_bt601
 from vidsr.models.equalise import equalisable, equalised
-from vidsr.models.quantised import F32, Codes, Layer, quantisable, quantised_graph, with_outputs
+from vidsr.models.quantised import F32, Codes, Layer, Quantised, quantisable, quantised_graph, with_outputs
 from vidsr.models.rounding import best_codes, fitted_layer, moments_of
 from vidsr.video.still import find_pictures, read_picture
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["calibrated", "calibration_patches"]
+__all__ = ["Patches", "calibrated", "cut_patches"]
 
-SIDE = 96
-COUNT = 48
+_FINEST = (1 / 255) ** 2
+"""Mean square error of a patch below which a smaller one makes no difference any more."""
 
 
-def calibration_patches(folders: Sequence[Path], scale: int, *, count: int = COUNT, side: int = SIDE) -> F32:
-    """Return luma patches [count, 1, side, side] in 0..1, as a network for `scale` sees them.
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """Pieces of pictures, in 0..1."""
 
-    The pictures are taken evenly from all that are there, and of each the middle, shrunk; equal
-    folders give equal patches.
+    low: F32
+    """[N, 1, side, side]: what a network gets."""
+    high: F32
+    """[N, 1, side * scale, side * scale]: what it was shrunk from."""
+
+    def some(self, count: int) -> Patches:
+        """Return so many of them, taken evenly."""
+        keep = np.linspace(0, len(self.low) - 1, min(count, len(self.low))).astype(int)
+        return Patches(self.low[keep], self.high[keep])
+
+
+def cut_patches(folders: Sequence[Path], scale: int, *, count: int, side: int) -> Patches:
+    """Return luma patches of pictures, about as many of each; equal folders give equal patches.
 
     Raises:
-        SourceError: There are no pictures, or too few that are large enough.
+        SourceError: There are no pictures, or none that is large enough.
     """
     paths = find_pictures(folders)
-    found: list[F32] = []
-    for i in np.linspace(0, len(paths) - 1, min(2 * count, len(paths))).astype(int):
-        picture = read_picture(paths[i])
-        small = downscale(crop_to_multiple(picture, scale), scale)
-        height, width = small.shape[:2]
-        if min(height, width) < side:
+    places = np.random.default_rng(0)
+    low: list[F32] = []
+    high: list[F32] = []
+    for i, path in enumerate(paths):
+        wanted = count * (i + 1) // len(paths) - count * i // len(paths)
+        if not wanted:
             continue
-        y, x = (height - side) // 2, (width - side) // 2
-        luma = np.rint(luma_bt601(small[y : y + side, x : x + side])) / 255
-        found.append(luma.astype(np.float32)[None])
-    if not found:
+        picture = read_picture(path)
+        if min(picture.shape[:2]) < side * scale:
+            continue
+        for _ in range(wanted):
+            y, x = (int(places.integers(0, n - side * scale + 1)) for n in picture.shape[:2])
+            piece = picture[y : y + side * scale, x : x + side * scale]
+            high.append(_luma(piece))
+            low.append(_luma(downscale(piece, scale)))
+    if not low:
         raise SourceError(
             f"there is no picture of {side * scale} pixels a side", path=folders[0], hint="name other folders"
         )
-    keep = np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)
-    return np.stack([found[i] for i in keep])
+    return Patches(np.stack(low), np.stack(high))
 
 
-def calibrated(proto: onnx.ModelProto, patches: F32, *, equalise: bool = True) -> onnx.ModelProto:
+def _luma(picture: NDArray[np.uint8]) -> F32:
+    """Return [1, H, W]: the codes that video would have."""
+    return np.asarray(np.rint(luma_bt601(picture)) / 255, dtype=np.float32)[None]
+
+
+def weights_of(proto: onnx.ModelProto, patches: Patches) -> NDArray[np.float64]:
+    """Return how much an error in each patch counts: the less, the less well the network does there anyway.
+
+    An error of rounding costs decibels by its ratio to the error that is there without it.
+    """
+    made = np.concatenate(
+        [next(iter(run_graph(proto, patches.low[i : i + 64]).values())) for i in range(0, len(patches.low), 64)]
+    )
+    error = np.square(np.clip(made, 0, 1) - patches.high, dtype=np.float64).mean(axis=(1, 2, 3))
+    weights = 1 / np.maximum(error, _FINEST)
+    return np.asarray(weights / weights.mean(), dtype=np.float64)
+
+
+def calibrated(proto: onnx.ModelProto, patches: Patches, *, equalise: bool = True) -> Quantised:
     """Return the int8 graph of an interchange graph, made without training.
 
     Each layer's codes are those that round what it gets with the least error; its weights and bias are
@@ -62,21 +98,22 @@ def calibrated(proto: onnx.ModelProto, patches: F32, *, equalise: bool = True) -
 
     Args:
         proto: An interchange graph for luma.
-        patches: As `calibration_patches` gives them.
+        patches: What it is tried on.
         equalise: Whether channels are evened out first.
     """
+    weights, low = weights_of(proto, patches), patches.low
     if equalise and (names := equalisable(proto)):
-        proto = equalised(proto, run_graph(with_outputs(proto, names), patches))
+        proto = equalised(proto, run_graph(with_outputs(proto, names), low), weights)
     windows = quantisable(proto)
     layers: dict[str, Layer] = {}
     codes: dict[str, Codes] = {}
     for window in windows:
-        wanted = run_graph(with_outputs(proto, [window.name]), patches)[window.name]
+        wanted = run_graph(with_outputs(proto, [window.name]), low)[window.name]
         so_far = quantised_graph(proto, layers)
-        taken = run_graph(with_outputs(so_far, [window.source]), patches)[window.source]
+        taken = run_graph(with_outputs(so_far, [window.source]), low)[window.source]
         if window.source not in codes:
-            codes[window.source] = best_codes(taken)
+            codes[window.source] = best_codes(taken, weights)
         rounded = codes[window.source].rounded(taken)
-        moments = moments_of(window, rounded, wanted)
+        moments = moments_of(window, rounded, wanted, weights)
         layers[window.name] = fitted_layer(window, codes[window.source], moments)
-    return quantised_graph(proto, layers)
+    return Quantised(proto, layers)

@@ -17,7 +17,7 @@ from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat
 from vidsr.models.resample import reduction_taps, upsampling_reach
 
 if TYPE_CHECKING:
-    from vidsr.models.lookup import Model
+    from vidsr.models.lookup import Model, Stored
 
 __all__ = ["Deployed", "FrameFormat", "deploy"]
 
@@ -67,6 +67,8 @@ class Deployed:
     """Across and down: tiles begin at multiples of these, in luma pixels."""
     exact: bool
     """Whether tiles that overlap by the halo equal the whole frame."""
+    stored: Stored = "f32"
+    """Which of the model's files it was made of."""
 
 
 def deploy(
@@ -86,7 +88,7 @@ def deploy(
     goes from the source's samples to the target's at once.
 
     Args:
-        model: The network.
+        model: The network; ``model.at("int8")`` for its int8 file.
         frame_format: Of the frames.
         width: In luma pixels.
         height: In luma pixels.
@@ -129,6 +131,7 @@ def deploy(
         halo=halo,
         align=align,
         exact=spec.tiling == "exact",
+        stored=model.precision,
     )
 
 

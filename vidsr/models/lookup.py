@@ -48,14 +48,14 @@ class Model:
         """Return the model from another of its files; see `offers`.
 
         Raises:
-            OptionsError: The card has no such file; the hint names models of the network that have.
+            OptionsError: The card has no such file; the hint names the installed models that do.
         """
         if precision == self.precision:
             return self
         if not self.offers(precision):
-            raise OptionsError(
-                f"{self.spec.id} has no {precision} file", path=self.path, hint="use --precision auto"
-            )
+            others = ", ".join(m.spec.id for m in list_models() if m.offers(precision))
+            hint = f"these do: {others}" if others else "use --precision auto"
+            raise OptionsError(f"{self.spec.id} does not offer {precision}", hint=hint)
         return replace(self, precision=precision)
 
     def offers(self, precision: Stored) -> bool:

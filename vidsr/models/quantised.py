@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Codes", "Layer", "Window", "quantisable", "quantised_graph", "with_outputs"]
+__all__ = ["Codes", "Layer", "Quantised", "Window", "quantisable", "quantised_graph", "with_outputs"]
 
 F32 = NDArray[np.float32]
 
@@ -65,6 +65,20 @@ class Layer:
     """[out]: what a weight of 1 stands for."""
     bias: F32
     """[out]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A network in integers: an f32 graph, and what replaces its convolutions."""
+
+    proto: onnx.ModelProto
+    layers: Mapping[str, Layer]
+    """By the name of what a convolution makes."""
+
+    @property
+    def graph(self) -> onnx.ModelProto:
+        """As one graph."""
+        return quantised_graph(self.proto, self.layers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ __all__ = ["Moments", "best_codes", "fitted_layer", "moments_of"]
 
 F64 = NDArray[np.float64]
 
-_RIDGE = 1e-4
+_RIDGE = 1e-2
 """How strongly fitted weights are held to the original ones, as a part of the mean power of the inputs."""
+_SAMPLES = 60_000
+"""About how many results of a layer are looked at: far more than it has inputs."""
 _NARROWER = tuple(np.linspace(0.5, 1.0, 26))
 """Parts of the largest weight of an output channel that its codes may end at."""
 
@@ -37,10 +39,16 @@ class Moments:
     mean_result: F64
 
 
-def best_codes(values: F32, *, steps: int = 60) -> Codes:
-    """Return the codes that round `values` with the least square error; outliers may be cut off."""
-    sample = values.reshape(-1)
-    sample = sample[:: max(1, sample.size // 400_000)]
+def best_codes(values: F32, weights: F64, *, steps: int = 30) -> Codes:
+    """Return the codes that round `values` with the least square error; outliers may be cut off.
+
+    Args:
+        values: [N, C, H, W].
+        weights: [N]: how much the errors of each count.
+        steps: Places that each end is tried at, each time.
+    """
+    sample = values.reshape(len(values), -1)
+    sample = sample[:, :: max(1, values.size // 100_000)]
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     best, found = np.inf, Codes.spanning(low, high)
     for _ in range(2):  # each end in turn, twice
@@ -49,34 +57,39 @@ def best_codes(values: F32, *, steps: int = 60) -> Codes:
             for part in np.linspace(0.3, 1.0, steps):
                 one = (ends[0] * part, ends[1]) if which == 0 else (ends[0], ends[1] * part)
                 codes = Codes.spanning(*one)
-                error = float(np.square(codes.rounded(sample) - sample, dtype=np.float64).mean())
+                error = float(weights @ np.square(codes.rounded(sample) - sample, dtype=np.float64).mean(axis=1))
                 if error < best:
                     best, found, (low, high) = error, codes, one
     return found
 
 
-def moments_of(window: Window, taken: F32, wanted: F32) -> Moments:
+def moments_of(window: Window, taken: F32, wanted: F32, weights: F64) -> Moments:
     """Return the moments of a layer.
 
     Args:
         window: The layer.
         taken: [N, in, H, W]: what it takes, rounded.
         wanted: [N, out, H', W']: what it should make.
+        weights: [N]: how much the errors of each count.
     """
-    x = _taps(window, taken)
-    y = wanted.transpose(0, 2, 3, 1).reshape(-1, wanted.shape[1]).astype(np.float64)
-    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
-    x = x - mean_x
-    return Moments(x.T @ x / len(x), x.T @ (y - mean_y) / len(x), mean_x, mean_y)
+    every = max(1, round((wanted.size / wanted.shape[1] / _SAMPLES) ** 0.5))
+    x = _taps(window, taken, every)
+    seen = wanted[:, :, ::every, ::every].transpose(0, 2, 3, 1)
+    y = seen.reshape(-1, wanted.shape[1]).astype(np.float64)
+    share = np.repeat(weights / weights.sum(), len(x) // len(weights)) * len(weights) / len(x)
+    mean_x, mean_y = share @ x, share @ y
+    x, y = x - mean_x, y - mean_y
+    weighed = x * share[:, None]
+    return Moments(weighed.T @ x, weighed.T @ y, mean_x, mean_y)
 
 
-def _taps(window: Window, values: F32) -> F64:
-    """Return [samples, in * rows * columns]: what each result is made of."""
+def _taps(window: Window, values: F32, every: int) -> F64:
+    """Return [samples, in * rows * columns]: what one result in `every` along each side is made of."""
     rows, columns = window.weights.shape[2:]
     above, before = window.pads
     padded = np.pad(values, ((0, 0), (0, 0), (above, above), (before, before)))
     cut = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(2, 3))
-    cut = cut[:, :, :: window.strides[0], :: window.strides[1]]
+    cut = cut[:, :, :: window.strides[0] * every, :: window.strides[1] * every]
     return cut.transpose(0, 2, 3, 1, 4, 5).reshape(-1, window.weights[0].size).astype(np.float64)
 
 
