@@ -74,10 +74,10 @@ class Job:
     backend: str = "auto"
     device: str = "auto"
     precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
-    """auto: bf16 where the device computes it natively, otherwise f32; int8: the model's file in integers, where
-    its card offers one, which it does where it loses at most 0.1 dB."""
+    """auto: bf16 where the device computes it natively, otherwise f32; int8: the model's file in integers,
+    where its card offers one, which it does where that loses at most 0.1 dB."""
     fast: bool = False
-    """Take int8 where the model offers it and the backend runs it; where not, go on as with auto, and say so."""
+    """Take int8 where the model offers it and the backend runs it; where not, warn and go on as with auto."""
     threads: int = 0
     """CPU threads for inference; 0: all cores."""
     tile: str = "auto"

@@ -72,8 +72,8 @@ class Upscaler:
         Raises:
             ModelError: The model cannot be deployed for this format.
             BackendError: The backend cannot run it.
-            OptionsError: Tiles were asked for that this model cannot be cut into, the target is no size, or int8
-                was asked for and the model does not offer it.
+            OptionsError: Tiles were asked for that this model cannot be cut into, the target is no size, or
+                int8 was asked for and the model does not offer it.
         """
         options = options or UpscalerOptions()
         if options.session.precision == "int8":

@@ -55,7 +55,7 @@ class SessionOptions:
     device: str = "auto"
     """The backend's own name of a device; auto: its first."""
     precision: Precision = "auto"
-    """auto: bf16 where the device computes it natively, otherwise f32; int8: for graphs of int8 files alone."""
+    """auto: bf16 where the device computes it natively, otherwise f32; int8: for int8 files' graphs alone."""
     threads: int = 0
     """CPU threads; 0: all cores that this process may use."""
     in_flight: int = 0

@@ -190,7 +190,9 @@ class OpenVinoBackend:
         if precision == "int8" and deployed.stored != "int8":
             raise EngineBuildError("this graph is not of an int8 file", stage="inference")
         in_flight = options.in_flight or 2
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _beside_int8() if precision == "int8" else precision}
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _beside_int8() if precision == "int8" else precision
+        }
         if device == "CPU":
             settings |= {
                 # Streams split the threads between requests; one stream keeps all threads on one frame.

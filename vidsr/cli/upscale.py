@@ -73,7 +73,9 @@ def upscale(
     ] = _DEFAULTS["precision"],
     fast: Annotated[
         bool,
-        typer.Option("--fast", help="int8 where the model offers it (at most 0.1 dB lost).", rich_help_panel=_MODEL),
+        typer.Option(
+            "--fast", help="int8 where the model offers it: up to 0.1 dB lost.", rich_help_panel=_MODEL
+        ),
     ] = False,
     tile: Annotated[
         str,

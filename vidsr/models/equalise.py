@@ -10,7 +10,7 @@ and the factors are those that cost least after the next convolution.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,9 @@ _SAMPLES = 40_000
 """About how many values of a channel are looked at."""
 
 
-def equalised(proto: onnx.ModelProto, tensors: Mapping[str, F32], weights: NDArray[np.float64]) -> onnx.ModelProto:
+def equalised(
+    proto: onnx.ModelProto, tensors: Mapping[str, F32], weights: NDArray[np.float64]
+) -> onnx.ModelProto:
     """Return an equal graph whose channels between convolutions span about the same.
 
     Args:
@@ -45,7 +47,7 @@ def equalised(proto: onnx.ModelProto, tensors: Mapping[str, F32], weights: NDArr
     made.CopyFrom(proto)
     stored = {t.name: t for t in made.graph.initializer}
 
-    def multiply(name: str, factors: NDArray[np.float32]) -> None:
+    def multiply(name: str, factors: NDArray[Any]) -> None:
         values = numpy_helper.to_array(stored[name])
         stored[name].CopyFrom(numpy_helper.from_array((values * factors).astype(np.float32), name))
 
@@ -60,13 +62,17 @@ def equalised(proto: onnx.ModelProto, tensors: Mapping[str, F32], weights: NDArr
 
 
 def _chains(proto: onnx.ModelProto) -> list[tuple[onnx.NodeProto, str, onnx.NodeProto]]:
-    """Return convolution, name of the tensor between, convolution: where nothing else takes what is between."""
+    """Return convolution, name of what lies between, convolution: where nothing else takes that."""
     stored = {t.name for t in proto.graph.initializer}
     takers: dict[str, list[onnx.NodeProto]] = {}
     for node in proto.graph.node:
         for name in node.input:
             takers.setdefault(name, []).append(node)
-    alone = {node.output[0]: users for node in proto.graph.node if len(users := takers.get(node.output[0], [])) == 1}
+    alone = {
+        node.output[0]: users
+        for node in proto.graph.node
+        if len(users := takers.get(node.output[0], [])) == 1
+    }
     found = []
     for node in proto.graph.node:
         if node.op_type != "Conv" or node.output[0] not in alone or len(node.input) < 3:
@@ -87,7 +93,7 @@ def equalisable(proto: onnx.ModelProto) -> list[str]:
 
 
 def _factors(values: F32, weights: NDArray[np.float64], kernel: F32) -> F32:
-    """Return how many times larger each channel of `values` [N, C, H, W] is made, before `kernel` [out, C, ...].
+    """Return how much larger each channel of `values` [N, C, ...] is made before `kernel` [out, C, ...].
 
     A shared scale and zero point mean shared ends. For each way to share 255 codes out between what is below
     and above zero, each channel has a best factor: the larger, the finer it is rounded and the more of it is
@@ -105,7 +111,9 @@ def _factors(values: F32, weights: NDArray[np.float64], kernel: F32) -> F32:
     costs = np.empty((len(channels), tries.shape[1], len(ends)))
     for c, samples in enumerate(channels):
         for i, factor in enumerate(tries[c]):
-            costs[c, i] = _cut_off(samples, share, ends / factor) + _cut_off(-samples, share, (1 - ends) / factor)
+            costs[c, i] = _cut_off(samples, share, ends / factor) + _cut_off(
+                -samples, share, (1 - ends) / factor
+            )
             costs[c, i] += 1 / (12 * 255**2 * factor**2)
     least = costs.min(axis=1) * power[:, None]
     best = int(least.sum(axis=0).argmin())

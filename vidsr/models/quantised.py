@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Codes:
     def of(self, values: F32) -> NDArray[np.uint8]:
         """Return the codes of values: halves to even, as ONNX has it."""
         steps = np.rint(values / np.float32(self.scale)) + np.float32(self.zero_point)
-        return np.clip(steps, 0, _CODES).astype(np.uint8)
+        return np.asarray(np.clip(steps, 0, _CODES), dtype=np.uint8)
 
     def rounded(self, values: F32) -> F32:
         """Return the values that the codes of `values` stand for."""
@@ -119,9 +119,7 @@ def quantisable(proto: onnx.ModelProto) -> list[Window]:
             bias = numpy_helper.to_array(stored[node.input[2]]).astype(np.float32)
         strides = attributes.get("strides", [1, 1])
         found.append(
-            Window(
-                node.output[0], node.input[0], weights, bias, (pads[0], pads[1]), (strides[0], strides[1])
-            )
+            Window(node.output[0], node.input[0], weights, bias, (pads[0], pads[1]), (strides[0], strides[1]))
         )
     return found
 
@@ -144,7 +142,7 @@ def quantised_graph(proto: onnx.ModelProto, layers: Mapping[str, Layer]) -> onnx
     graph = made.graph
     stored = {t.name: t for t in graph.initializer}
     nodes: list[onnx.NodeProto] = []
-    added: dict[str, NDArray[np.generic]] = {}
+    added: dict[str, NDArray[Any]] = {}
     taken: dict[str, Codes] = {}
     for node in proto.graph.node:
         layer = layers.get(node.output[0]) if node.op_type == "Conv" else None
@@ -156,8 +154,8 @@ def quantised_graph(proto: onnx.ModelProto, layers: Mapping[str, Layer]) -> onnx
         if codes != layer.taken:
             raise ValueError(f"'{source}' is taken as two kinds of codes")
         if f"{source}.scale" not in added:
-            added[f"{source}.scale"] = np.float32(codes.scale)
-            added[f"{source}.zero"] = np.uint8(codes.zero_point)
+            added[f"{source}.scale"] = np.array(codes.scale, np.float32)
+            added[f"{source}.zero"] = np.array(codes.zero_point, np.uint8)
             scaling = [f"{source}.scale", f"{source}.zero"]
             nodes += [
                 helper.make_node("QuantizeLinear", [source, *scaling], [f"{source}.codes"]),
@@ -182,7 +180,7 @@ def quantised_graph(proto: onnx.ModelProto, layers: Mapping[str, Layer]) -> onnx
 
 
 def with_outputs(proto: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """Return a copy of a graph that gives the named f32 tensors instead of its output, for looking at them."""
+    """Return a copy of a graph that gives the named f32 tensors instead of its output."""
     import onnx
     from onnx import helper
 

@@ -57,7 +57,9 @@ def best_codes(values: F32, weights: F64, *, steps: int = 30) -> Codes:
             for part in np.linspace(0.3, 1.0, steps):
                 one = (ends[0] * part, ends[1]) if which == 0 else (ends[0], ends[1] * part)
                 codes = Codes.spanning(*one)
-                error = float(weights @ np.square(codes.rounded(sample) - sample, dtype=np.float64).mean(axis=1))
+                error = float(
+                    weights @ np.square(codes.rounded(sample) - sample, dtype=np.float64).mean(axis=1)
+                )
                 if error < best:
                     best, found, (low, high) = error, codes, one
     return found
@@ -76,10 +78,10 @@ def moments_of(window: Window, taken: F32, wanted: F32, weights: F64) -> Moments
     x = _taps(window, taken, every)
     seen = wanted[:, :, ::every, ::every].transpose(0, 2, 3, 1)
     y = seen.reshape(-1, wanted.shape[1]).astype(np.float64)
-    share = np.repeat(weights / weights.sum(), len(x) // len(weights)) * len(weights) / len(x)
+    share: F64 = np.repeat(weights / weights.sum(), len(x) // len(weights)) * len(weights) / len(x)
     mean_x, mean_y = share @ x, share @ y
     x, y = x - mean_x, y - mean_y
-    weighed = x * share[:, None]
+    weighed = x * share.reshape(-1, 1)
     return Moments(weighed.T @ x, weighed.T @ y, mean_x, mean_y)
 
 
@@ -114,10 +116,10 @@ def fitted_layer(window: Window, codes: Codes, moments: Moments) -> Layer:
 def _scales(weights: F64, inputs: F64) -> F64:
     """Return for each output channel the scale that costs least when all weights are simply rounded."""
     most = np.maximum(np.abs(weights).max(axis=1), 1e-8) / MOST_WEIGHT
-    best = np.full(len(weights), np.inf)
-    found = most.copy()
+    best: F64 = np.full(len(weights), np.inf)
+    found: F64 = most.copy()
     for part in _NARROWER:
-        scales = np.float32(most * part).astype(np.float64)
+        scales: F64 = (most * part).astype(np.float32).astype(np.float64)
         whole = np.clip(np.rint(weights / scales[:, None]), -MOST_WEIGHT, MOST_WEIGHT)
         off = whole * scales[:, None] - weights
         cost = np.einsum("oi,ij,oj->o", off, inputs, off)

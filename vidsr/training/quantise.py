@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vidsr.backends.openvino import run_graph
-from vidsr.models.quantised import F32, Quantised
+from vidsr.evaluation.calibration import Patches, errors_of, results_of
+from vidsr.models.quantised import Quantised
 from vidsr.training.simulated import SimulatedInt8
 
 if TYPE_CHECKING:
@@ -17,21 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["fine_tuned"]
 
-_FINEST = (0.5 / 255) ** 2
-"""Patches that the network makes better than this count as if it made them so."""
-
 
 def fine_tuned(
     quantised: Quantised,
     original: onnx.ModelProto,
-    low: F32,
-    high: F32,
+    patches: Patches,
     *,
-    steps: int = 1500,
-    batch: int = 16,
+    steps: int,
+    batch: int = 8,
     rate: float = 0.1,
     seed: int = 0,
-    task: bool = False,
     told: Callable[[int, float], object] = lambda *_: None,
 ) -> Quantised:
     """Return an int8 graph that comes nearer to the f32 network.
@@ -43,8 +38,7 @@ def fine_tuned(
     Args:
         quantised: From calibration.
         original: The f32 graph.
-        low: [N, 1, H, W]: patches in 0..1.
-        high: What they were shrunk from.
+        patches: What it is trained on.
         steps: How long.
         batch: Patches a step.
         rate: The learning rate at the start; it ends at 0 by a cosine.
@@ -52,29 +46,21 @@ def fine_tuned(
         told: Told the step and the mean loss in dB since the last call, every 100 steps.
     """
     torch.manual_seed(seed)
-    wanted = np.concatenate(
-        [next(iter(run_graph(original, low[i : i + 64]).values())) for i in range(0, len(low), 64)]
-    )
-    error = np.square(np.clip(wanted, 0, 1) - high, dtype=np.float64).mean(axis=(1, 2, 3))
-    weights = torch.from_numpy((1 / np.maximum(error, _FINEST)).astype(np.float32))
-    lows, results = torch.from_numpy(low), torch.from_numpy(wanted)
-    highs = torch.from_numpy(high)
+    wanted = results_of(original, patches.low)
+    weights = torch.from_numpy((1 / errors_of(wanted, patches)).astype(np.float32))
+    lows, results = torch.from_numpy(patches.low), torch.from_numpy(wanted)
     network = SimulatedInt8(quantised)
     optimiser = torch.optim.Adam(network.parameters(), lr=rate, betas=(0.9, 0.99))
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     order = np.random.default_rng(seed)
     total = 0.0
     for step in range(1, steps + 1):
-        chosen = torch.from_numpy(order.choice(len(low), batch, replace=False))
+        chosen = torch.from_numpy(order.choice(len(lows), batch, replace=False))
         made = network(lows[chosen])
-        if task:
-            off = (made - highs[chosen]).square().mean(dim=(1, 2, 3))
-            loss = torch.log((off + _FINEST) * weights[chosen]).mean()
-        else:
-            off = (made - results[chosen]).square().mean(dim=(1, 2, 3))
-            loss = torch.log1p(off * weights[chosen]).mean()
+        off = (made - results[chosen]).square().mean(dim=(1, 2, 3))
+        loss = torch.log1p(off * weights[chosen]).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
         total += float(loss.detach()) * 10 / np.log(10)

@@ -1,15 +1,14 @@
 """An int8 graph in torch, with rounding simulated, so that its numbers can be trained.
 
 What is rounded forwards passes backwards as if it were not (Y. Bengio et al., "Estimating or Propagating
-Gradients Through Stochastic Neurons", 2013); the scales of activations are trained as well (S. Esser et
-al., "Learned Step Size Quantization", 2020). Every number is a start plus a step times something that is
-trained, with steps of about what rounding takes, so that one learning rate fits all.
+Gradients Through Stochastic Neurons", 2013). Scales and zero points stay what calibration made them: the
+weights around them move. Every number is a start plus a step times something that is trained, with steps of
+about what rounding takes, so that one learning rate fits all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidsr.errors import ModelError
-from vidsr.models.quantised import MOST_WEIGHT, Codes, Layer, Quantised, quantisable
+from vidsr.models.quantised import MOST_WEIGHT, Layer, Quantised
 from vidsr.models.steps import Step, constants_of, steps_of, with_constants
 
 __all__ = ["SimulatedInt8"]
 
-_SCALE_STEP = 0.002
-"""Of the logarithm of an activation's scale."""
 _LEARNT_INPUTS = {"Conv": (1, 2), "PRelu": (1,)}
 """Which inputs of an operator are trained."""
 
@@ -57,7 +54,6 @@ class SimulatedInt8(nn.Module):
         super().__init__()
         self._proto = quantised.proto
         self._layers = quantised.layers
-        self._names = {w.name: i for i, w in enumerate(quantisable(quantised.proto)) if w.name in self._layers}
         self._steps = steps_of(quantised.proto)
         self._output = str(quantised.proto.graph.output[0].name)
         self._input = str(quantised.proto.graph.input[0].name)
@@ -66,15 +62,10 @@ class SimulatedInt8(nn.Module):
             if step.kind not in (*_OPERATORS, "Conv", "PRelu", "Shape", "Split", "Resize"):
                 raise ModelError(f"networks with {step.kind} cannot be fine-tuned for int8")
         self._learnt = nn.ModuleDict()
-        self._scales = nn.ModuleDict()
         for step in self._steps:
             for place in _LEARNT_INPUTS.get(step.kind, ()):
                 if place < len(step.inputs) and step.inputs[place] in self._constants:
                     self._learn(step, place)
-            layer = self._layers.get(step.outputs[0])
-            if layer is not None and _key(step.inputs[0]) not in self._scales:
-                start = np.log(np.float32(layer.taken.scale))
-                self._scales[_key(step.inputs[0])] = _Learnt(start, _SCALE_STEP)
 
     def _learn(self, step: Step, place: int) -> None:
         name, layer = step.inputs[place], self._layers.get(step.outputs[0])
@@ -107,8 +98,10 @@ class SimulatedInt8(nn.Module):
             if layer is not None:
                 source = step.inputs[0]
                 if source not in rounded:
-                    scale = self._scales[_key(source)]().exp()
-                    rounded[source] = _rounded(inputs[0], scale, layer.taken.zero_point)
+                    codes = layer.taken
+                    rounded[source] = torch.fake_quantize_per_tensor_affine(
+                        inputs[0], codes.scale, codes.zero_point, 0, 255
+                    )
                 inputs[0] = rounded[source]
                 scales = torch.from_numpy(layer.scales).reshape(-1, 1, 1, 1)
                 inputs[1] = _through((inputs[1] / scales).clamp(-MOST_WEIGHT, MOST_WEIGHT)) * scales
@@ -120,24 +113,21 @@ class SimulatedInt8(nn.Module):
     @torch.no_grad()
     def quantised(self) -> Quantised:
         """Return the graph with what was trained."""
-        found = {
-            n: self._learnt[_key(n)]().numpy() for n in self._constants if _key(n) in self._learnt
-        }
+        found = {n: self._learnt[_key(n)]().numpy() for n in self._constants if _key(n) in self._learnt}
         layers = {}
         for step in self._steps:
             layer = self._layers.get(step.outputs[0])
             if layer is None:
                 continue
-            scale = float(self._scales[_key(step.inputs[0])]().exp())
             whole = np.rint(found[step.inputs[1]] / layer.scales.reshape(-1, 1, 1, 1))
             layers[step.outputs[0]] = Layer(
-                Codes(scale, layer.taken.zero_point),
+                layer.taken,
                 np.clip(whole, -MOST_WEIGHT, MOST_WEIGHT).astype(np.int8),
                 layer.scales,
                 found[step.inputs[2]],
             )
         plain = {n: v.reshape(self._constants[n].shape) for n, v in found.items()}
-        return replace(Quantised(self._proto, {}), proto=with_constants(self._proto, plain), layers=layers)
+        return Quantised(with_constants(self._proto, plain), layers)
 
 
 def _key(name: str) -> str:
@@ -148,10 +138,6 @@ def _key(name: str) -> str:
 def _through(x: Tensor) -> Tensor:
     """Round; backwards, as if nothing were done."""
     return x + (x.round() - x).detach()
-
-
-def _rounded(x: Tensor, scale: Tensor, zero_point: int) -> Tensor:
-    return _through((x / scale).clamp(-zero_point, 255 - zero_point)) * scale
 
 
 def _compute(step: Step, inputs: list[Any]) -> list[Any]:
