@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vidsr.backends import choose_backend
 from vidsr.backends.base import Backend, SessionOptions
 from vidsr.choice import Choice, choose_model, way_to
 from vidsr.cores import usable_cores
@@ -16,7 +15,7 @@ from vidsr.frame import VideoInfo
 from vidsr.identity import own_version, source_identity
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.models.deploy import FrameFormat
-from vidsr.models.rows import row_work
+from vidsr.runtime import choose_runtime
 from vidsr.sources import is_pattern, is_sequence, named_after
 from vidsr.target import Target, resolve_target
 from vidsr.video.carrying import CarryPlan, choose_suffix, plan_streams
@@ -102,13 +101,10 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         value_range=job.model_range,
         look=lambda: measure_compression(job.source, index=info.stream_index, network=job.allow_network),
     )
-    model = choice.model
-    # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
-    precision = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
-    session = SessionOptions(device=job.device, precision=precision, threads=job.threads)
-    rows = row_work(model, frame_format(job, info), (info.width, info.height), target.size)
-    backend, reason = choose_backend(job.backend, rows, session)
-    runtime = backend.resolve(session)
+    size = (info.width, info.height)
+    running = choose_runtime(job, choice.model, frame_format(job, info), size, target.size)
+    choice = replace(choice, model=running.model)
+    runtime = running.backend.resolve(running.session)
     settings, carry = None, None
     if coding is not None:
         name = name or default_output(job, info, target)
@@ -119,17 +115,17 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         settings = plan_encoder(job, info, target, coding, threads=threads, pictures=pictures is not None)
         if check_output:
             check_writable(job, name)
-    _ = model.proto  # reads and checks the file now, before anything is opened
+    _ = choice.model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,
         watch=watch,
         deinterlace=fields,
         target=target,
         choice=choice,
-        backend=backend,
-        backend_reason=reason,
+        backend=running.backend,
+        backend_reason=running.reason,
         runtime=runtime,
-        session=session,
+        session=running.session,
         output=name,
         settings=settings,
         carry=carry,
@@ -137,7 +133,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         expected_frames=_expected(job, info),
         color_sentence=read_as(info),
         written=None if settings is None else written_as(info, settings, pictures=pictures is not None),
-        warnings=_warnings(job, info, target, settings, carry),
+        warnings=(*running.notes, *_warnings(job, info, target, settings, carry)),
     )
 
 
@@ -211,7 +207,7 @@ def _decisions(
         **({} if job.video_stream is None else {"video_stream": info.stream_index}),
         "vidsr": own_version(),
         "source": source,
-        "model": choice.model.spec.files["f32"].sha256,
+        "model": choice.model.sha256,
         "model_range": choice.model.spec.value_range,
         "target": size,
         # In pixels: "1.5x" and "960x" may be the same work.

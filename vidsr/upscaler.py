@@ -72,9 +72,12 @@ class Upscaler:
         Raises:
             ModelError: The model cannot be deployed for this format.
             BackendError: The backend cannot run it.
-            OptionsError: Tiles were asked for that this model cannot be cut into, or the target is no size.
+            OptionsError: Tiles were asked for that this model cannot be cut into, the target is no size, or
+                int8 was asked for and the model does not offer it.
         """
         options = options or UpscalerOptions()
+        if options.session.precision == "int8":
+            model = model.at("int8")
         spec = model.spec
         own = (width * spec.scale, height * spec.scale)
         self.size_out = target or own

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Availability", "Backend", "Precision", "Session", "SessionOptions", "Ticket", "check_planes"]
 
-Precision = Literal["auto", "f32", "bf16"]
+Precision = Literal["auto", "f32", "bf16", "int8"]
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ class SessionOptions:
     device: str = "auto"
     """The backend's own name of a device; auto: its first."""
     precision: Precision = "auto"
-    """auto: bf16 where the device computes it natively, otherwise f32."""
+    """auto: bf16 where the device computes it natively, otherwise f32; int8: for int8 files' graphs alone."""
     threads: int = 0
     """CPU threads; 0: all cores that this process may use."""
     in_flight: int = 0

@@ -9,6 +9,7 @@ disk, and nothing is reported: see `_import_quietly`.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from vidsr.cores import usable_cores
 from vidsr.errors import BackendUnavailableError, EngineBuildError, InferenceError
 
 if TYPE_CHECKING:
+    import onnx
     from numpy.typing import NDArray
 
     from vidsr.backends.base import Session
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from vidsr.models.lookup import Model
     from vidsr.models.rows import RowWork
 
-__all__ = ["BACKEND", "OpenVinoBackend", "run_interchange"]
+__all__ = ["BACKEND", "OpenVinoBackend", "run_graph", "run_interchange"]
 
 _importing = threading.Lock()
 
@@ -191,8 +193,12 @@ class OpenVinoBackend:
             EngineBuildError: OpenVINO cannot compile the graph.
         """
         device, precision = self._choose(options)
+        if precision == "int8" and deployed.stored != "int8":
+            raise EngineBuildError("this graph is not of an int8 file", stage="inference")
         in_flight = options.in_flight or 2
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _beside_int8() if precision == "int8" else precision
+        }
         if device == "CPU":
             settings |= {
                 # Streams split the threads between requests; one stream keeps all threads on one frame.
@@ -226,7 +232,7 @@ class OpenVinoBackend:
             )
         precisions = _precisions(device)
         if options.precision == "auto":
-            return device, precisions[-1]
+            return device, "bf16" if "bf16" in precisions else "f32"
         if options.precision not in precisions:
             raise BackendUnavailableError(
                 f"{device} does not compute {options.precision} natively",
@@ -236,9 +242,14 @@ class OpenVinoBackend:
 
 
 def _precisions(device: str) -> tuple[str, ...]:
-    """Return what the device computes natively; bf16 last, where it is (AMX, AVX512_BF16)."""
-    able = device == "CPU" and "BF16" in _core().get_property(device, "OPTIMIZATION_CAPABILITIES")
-    return ("f32", "bf16") if able else ("f32",)
+    """Return what the device computes natively: bf16 with AMX or AVX512_BF16."""
+    able = _core().get_property(device, "OPTIMIZATION_CAPABILITIES") if device == "CPU" else []
+    return ("f32", *(name for name in ("bf16", "int8") if name.upper() in able))
+
+
+def _beside_int8() -> str:
+    """Return the precision of what an int8 graph does not compute in integers."""
+    return os.environ.get("X_HINT", "f32")
 
 
 def run_interchange(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -254,11 +265,21 @@ def run_interchange(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]
     Raises:
         InferenceError: OpenVINO refused.
     """
+    return run_graph(model.proto, x)[model.proto.graph.output[0].name]
+
+
+def run_graph(proto: onnx.ModelProto, x: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Run a graph, in float32 and integers on the CPU, and return its outputs by name.
+
+    Raises:
+        InferenceError: OpenVINO refused.
+    """
     try:
-        graph = _core().read_model(model.proto.SerializeToString())
+        graph = _core().read_model(proto.SerializeToString())
         graph.reshape(list(x.shape))
         compiled = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        return np.array(compiled(x)[0], dtype=np.float32)
+        made = compiled(x)
+        return {o.name: np.array(made[i], dtype=np.float32) for i, o in enumerate(proto.graph.output)}
     except RuntimeError as error:
         raise InferenceError(f"OpenVINO failed ({_first_line(error)})", stage="inference") from error
 

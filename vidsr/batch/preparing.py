@@ -207,7 +207,7 @@ class _Models:
                 return ""
         family = AUTO_NETWORK if name == AUTO else name
         meant = {
-            m.spec.id: m.spec.files["f32"].sha256
+            m.spec.id: [file.sha256 for _, file in sorted(m.spec.files.items())]
             for m in list_models()
             if family in (m.spec.network, m.spec.id, m.spec.id.partition("x-")[2])
         }

@@ -253,7 +253,7 @@ class Steps:
         """Return a plan's network, open."""
         info = plan.info
         key = (
-            plan.choice.model.spec.files["f32"].sha256,
+            plan.choice.model.sha256,
             plan.choice.model.spec.value_range,
             (info.width, info.height, info.pixel_format, info.color),
             (plan.target.size, job.tile, job.chroma),

@@ -194,7 +194,7 @@ def _facts(job: Job, plan: Plan, candidates: Sequence[int]) -> dict[str, Any]:
         "processor": processor(),
         "cores": usable_cores(),
         "candidates": candidates,
-        "model": plan.choice.model.spec.files["f32"].sha256,
+        "model": plan.choice.model.sha256,
         "backend": (plan.backend.name, dict(plan.runtime), str(plan.session)),
         "source": (info.width, info.height, info.source_format, info.codec),
         "work": (plan.target.size, job.tile, job.chroma, str(plan.deinterlace)),

@@ -38,7 +38,7 @@ def _key_value(text: str) -> tuple[str, str]:
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "scale": ("scale", parse_scale),
     "model_range": ("model_range", _one_of("--model-range", 1, 255)),
-    "precision": ("precision", _one_of("--precision", "auto", "f32", "bf16")),
+    "precision": ("precision", _one_of("--precision", "auto", "f32", "bf16", "int8")),
     "chroma": ("chroma", _one_of("--chroma", "bicubic", "nearest")),
     "deinterlace": ("deinterlace", _one_of("--deinterlace", "auto", "off", "frame", "field", "idet")),
     "encoder_option": ("encoder_options", _pairs),
@@ -50,7 +50,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 } | {
     name: (name, _as_it_is)
     for name in (
-        "model size backend device tile codec crf preset pix_fmt video_stream frames threads"
+        "model size backend device fast tile codec crf preset pix_fmt video_stream frames threads"
         " encoder_threads segment_frames overwrite discard allow_network"
     ).split()
 }

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
+from vidsr.cli.quantise import quantise
 from vidsr.cli.train import import_torch
 from vidsr.errors import OptionsError
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List, describe and import models.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, import and quantise models.", no_args_is_help=True)
+app.command()(quantise)
 
 
 @app.command("list")

@@ -68,9 +68,15 @@ def upscale(
     device: Annotated[
         str, typer.Option("-d", "--device", help="The backend's device.", rich_help_panel=_MODEL)
     ] = _DEFAULTS["device"],
-    precision: Annotated[str, typer.Option(help="auto, f32 or bf16.", rich_help_panel=_MODEL)] = _DEFAULTS[
-        "precision"
-    ],
+    precision: Annotated[
+        str, typer.Option(help="auto (bf16 or f32), f32, bf16 or int8.", rich_help_panel=_MODEL)
+    ] = _DEFAULTS["precision"],
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="int8 where the model offers it: up to 0.1 dB lost.", rich_help_panel=_MODEL
+        ),
+    ] = False,
     tile: Annotated[
         str,
         typer.Option(

@@ -3,6 +3,7 @@
 A folder of pictures makes the table ``quality.<folder>``; a clip makes one table for each quality,
 ``quality."video/<clip>/crf23"`` for x264, ``.../x265-veryfast-crf23`` for another encoder or preset, and
 ``.../uncompressed``. Where it is not the network's own, the scale stands behind the name: ``set5@3x``.
+Before those of an int8 file stands ``int8/``.
 """
 
 from __future__ import annotations
@@ -54,12 +55,13 @@ def note_quality(
     """
     own = (model.spec.input, model.spec.scale) == ("low", coding.scale)
     scale = "" if own else f"@{coding.scale}x"
+    stored = "" if model.precision == "f32" else f"{model.precision}/"
     quality = dict(model.spec.quality)
     for folder, mean in pictures.items():
-        quality[f"{folder.lower()}{scale}"] = picture_figures(mean, name)
+        quality[f"{stored}{folder.lower()}{scale}"] = picture_figures(mean, name)
     for clip in clips:
         for point in clip.points:
-            key = point_key(f"{clip.name}{scale}", point.crf, coding)
+            key = stored + point_key(f"{clip.name}{scale}", point.crf, coding)
             quality[key] = point_figures(point, name) | {"frames": float(clip.frames)}
     return write_card(replace(model.spec, quality=quality), model.path.parent)
 

@@ -42,10 +42,10 @@ _PROBE = 64
 # fmt: off
 ALLOWED_OPERATORS = frozenset((
     "Add", "AveragePool", "Cast", "Clip", "Concat", "Constant", "Conv", "ConvTranspose",
-    "DepthToSpace", "Div", "Expand", "Gather", "GlobalAveragePool", "Identity", "LeakyRelu",
-    "MaxPool", "Mul", "PRelu", "Pad", "Pow", "ReduceMean", "ReduceSum", "Relu", "Reshape", "Resize",
-    "Shape", "Sigmoid", "Slice", "SpaceToDepth", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile",
-    "Transpose", "Unsqueeze",
+    "DepthToSpace", "DequantizeLinear", "Div", "Expand", "Gather", "GlobalAveragePool", "Identity",
+    "LeakyRelu", "MaxPool", "Mul", "PRelu", "Pad", "Pow", "QuantizeLinear", "ReduceMean", "ReduceSum",
+    "Relu", "Reshape", "Resize", "Shape", "Sigmoid", "Slice", "SpaceToDepth", "Split", "Sqrt", "Squeeze",
+    "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
 ))
 # fmt: on
 _LIMITS = {

@@ -18,7 +18,7 @@ from vidsr.models.resample import reduction_taps, upsampling_reach
 from vidsr.models.rows import RowWork, row_work
 
 if TYPE_CHECKING:
-    from vidsr.models.lookup import Model
+    from vidsr.models.lookup import Model, Stored
 
 __all__ = ["Deployed", "FrameFormat", "deploy"]
 
@@ -70,6 +70,8 @@ class Deployed:
     """Whether tiles that overlap by the halo equal the whole frame."""
     rows: RowWork | str
     """The same work for the compiled kernels, or why they cannot do it."""
+    stored: Stored = "f32"
+    """Which of the model's files it was made of."""
 
 
 def deploy(
@@ -89,7 +91,7 @@ def deploy(
     goes from the source's samples to the target's at once.
 
     Args:
-        model: The network.
+        model: The network; ``model.at("int8")`` for its int8 file.
         frame_format: Of the frames.
         width: In luma pixels.
         height: In luma pixels.
@@ -133,6 +135,7 @@ def deploy(
         align=align,
         exact=spec.tiling == "exact",
         rows=row_work(model, frame_format, (width, height), (out_width, out_height)),
+        stored=model.precision,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Model",
+    "Stored",
     "engine_folders",
     "find_model",
     "list_models",
@@ -31,6 +32,9 @@ __all__ = [
     "scales_of",
     "spec_of_file",
 ]
+
+Stored = Literal["f32", "int8"]
+"""Precisions that a model can be stored in; bf16 is made of f32 as it runs."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +44,57 @@ class Model:
     spec: ModelSpec
     path: Path
     """Of the f32 interchange file."""
+    precision: Stored = "f32"
+    """Which of the card's files `proto` is."""
+
+    def at(self, precision: Stored) -> Model:
+        """Return the model from another of its files; see `offers`.
+
+        Raises:
+            OptionsError: The card has no such file; the hint names the installed models that do.
+        """
+        if precision == self.precision:
+            return self
+        if not self.offers(precision):
+            others = ", ".join(m.spec.id for m in list_models() if m.offers(precision))
+            hint = f"these do: {others}" if others else "use --precision auto"
+            raise OptionsError(f"{self.spec.id} does not offer {precision}", hint=hint)
+        return replace(self, precision=precision)
+
+    def offers(self, precision: Stored) -> bool:
+        """Tell whether the card has a file of that precision."""
+        return precision in self.spec.files
+
+    @property
+    def file(self) -> Path:
+        """Where the file of `precision` is: int8 files lie beside the f32 file."""
+        if self.precision == "f32":
+            return self.path
+        return self.path.parent / self.spec.files[self.precision].name
+
+    @property
+    def sha256(self) -> str:
+        """Of that file, by the card."""
+        return self.spec.files[self.precision].sha256
 
     @cached_property
     def proto(self) -> onnx.ModelProto:
-        """The checked interchange graph; read, verified against the card and parsed once.
+        """The checked graph; read, verified against the card and parsed once.
 
         Raises:
             WeightsError: The file is not the one of the card, or its weights are not finite.
             ModelError: The file is missing or is not a graph that vidsr runs.
         """
-        data = read_model_bytes(self.path)
-        verify_file(data, self.spec.files["f32"], self.path)
-        proto = parse_model(data, self.path)
-        facts = describe(proto, self.path)
+        data = read_model_bytes(self.file)
+        verify_file(data, self.spec.files[self.precision], self.file)
+        proto = parse_model(data, self.file)
+        facts = describe(proto, self.file)
         wanted = self.spec.scale if self.spec.input == "low" else 1
         if (facts.channels, facts.scale) != (self.spec.channels, wanted):
             raise ModelError(
                 f"the graph has {facts.channels} channels and scale {facts.scale}, its card "
                 f"says {self.spec.channels} and {wanted}",
-                path=self.path,
+                path=self.file,
                 hint="correct the card",
             )
         return proto if self.spec.value_range == 1 else rescaled(proto, self.spec.value_range)

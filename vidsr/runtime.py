@@ -1,0 +1,71 @@
+"""What runs a job's network, and in which precision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vidsr.backends import choose_backend
+from vidsr.backends.base import Backend, Precision, SessionOptions
+from vidsr.errors import BackendUnavailableError
+from vidsr.job import Job
+from vidsr.models.deploy import FrameFormat
+from vidsr.models.lookup import Model
+from vidsr.models.rows import row_work
+
+__all__ = ["Runtime", "choose_runtime"]
+
+_Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A model in one of its files, and what runs it."""
+
+    model: Model
+    backend: Backend
+    reason: str
+    """Why this backend, in words."""
+    session: SessionOptions
+    notes: tuple[str, ...] = ()
+    """What to warn of."""
+
+
+def choose_runtime(job: Job, model: Model, frame_format: FrameFormat, size: _Size, target: _Size) -> Runtime:
+    """Return what runs a model for a job.
+
+    Args:
+        job: What to do; its backend, device, precision, `fast` and threads are looked at.
+        model: The network.
+        frame_format: Of the frames.
+        size: Width and height of the frames.
+        target: Of the results.
+
+    Raises:
+        OptionsError: There is no such backend, or the model does not offer the precision.
+        BackendUnavailableError: The backend, the device or the precision is not there.
+    """
+
+    def at(chosen: Model, precision: Precision) -> Runtime:
+        session = SessionOptions(device=job.device, precision=precision, threads=job.threads)
+        backend, reason = choose_backend(job.backend, row_work(chosen, frame_format, size, target), session)
+        backend.resolve(session)
+        return Runtime(chosen, backend, reason, session)
+
+    if job.precision == "int8":
+        return at(model.at("int8"), "int8")
+    lacks = ""
+    if job.fast:
+        lacks = f"{model.spec.id} does not offer it"
+        if model.offers("int8"):
+            try:
+                return at(model.at("int8"), "int8")
+            except BackendUnavailableError as error:
+                lacks = error.message
+    # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
+    plain = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
+    made = at(model, plain)
+    if not lacks:
+        return made
+    return Runtime(
+        made.model, made.backend, made.reason, made.session, (f"--fast is int8 where there is one; {lacks}",)
+    )
