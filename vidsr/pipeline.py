@@ -14,11 +14,11 @@ from pathlib import Path
 from time import perf_counter
 
 from vidsr.errors import DecodeError, OptionsError
-from vidsr.heap import give_back_large_blocks
+from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
 from vidsr.planning import Plan, frame_format, make_plan
 from vidsr.report import JobReport, StageTimes, Work, limiting_stage
-from vidsr.stages import LARGE_BYTES, flow
+from vidsr.stages import flow
 from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.pictures import PictureSink
 from vidsr.video.reader import Reader, Span
@@ -55,7 +55,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     """
     started = perf_counter()
     plan = make_plan(job)
-    if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
+    if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
         give_back_large_blocks()
     work = Work()
     with ExitStack() as stack:

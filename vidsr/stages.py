@@ -27,9 +27,9 @@ __all__ = ["LARGE_BYTES", "RESULT_BYTES", "SOURCE_BYTES", "flow"]
 
 T = TypeVar("T")
 
-SOURCE_BYTES = 96 << 20
+SOURCE_BYTES = 24 << 20
 """Of frames waiting for the network, at most."""
-RESULT_BYTES = 192 << 20
+RESULT_BYTES = 40 << 20
 """Of frames waiting for the encoder, at most."""
 LARGE_BYTES = 96 << 20
 """Of one result; beyond, no frame waits anywhere."""

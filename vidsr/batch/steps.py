@@ -14,12 +14,11 @@ from vidsr.batch.reach import Reach, span
 from vidsr.batch.rows import PlannedSegment
 from vidsr.batch.templates import PendingName
 from vidsr.errors import DecodeError, OptionsError, OutputError
-from vidsr.heap import give_back_large_blocks
+from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.pipeline import keep_part, make_frames, open_sink, open_upscaler, report_of
 from vidsr.planning import Plan, make_plan
 from vidsr.report import JobReport, StageTimes, Work
-from vidsr.stages import LARGE_BYTES
 from vidsr.upscaler import Upscaler
 from vidsr.video.cuts import find_cuts
 from vidsr.video.output import was_named
@@ -243,7 +242,7 @@ class Steps:
         return self._plans[key]
 
     def _hold(self, key: str, job: Job, plan: Plan) -> None:
-        if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
+        if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
             give_back_large_blocks()
         self._plans[key] = job, plan
         while len(self._plans) > _KEPT_PLANS:

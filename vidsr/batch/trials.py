@@ -25,11 +25,11 @@ from typing import IO, Any
 
 from vidsr import records
 from vidsr.errors import BackendError, DecodeError, OptionsError, VidsrError, one_line
-from vidsr.heap import give_back_large_blocks
+from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
 from vidsr.pipeline import open_upscaler
 from vidsr.planning import Plan, make_plan
-from vidsr.stages import LARGE_BYTES, flow
+from vidsr.stages import flow
 from vidsr.trial import trial_place, trial_sink
 from vidsr.upscaler import Upscaler
 from vidsr.video.reader import Reader, Span
@@ -197,7 +197,7 @@ def _serve(threads: int, seconds: float, answers: IO[str]) -> None:
     sent: dict[str, Any] = json.loads(lines.readline())
     job = replace(records.from_mapping(Job, sent), threads=threads)
     plan = make_plan(job, check_output=False)
-    if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
+    if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
         give_back_large_blocks()
     with open_upscaler(job, plan) as upscaler:
         answers.write("ready\n")
