@@ -31,6 +31,9 @@ READ_TIMEOUT = 60.0
 """Seconds of waiting for one packet, after which a job gives its source up."""
 _MAX_LOSSES = 300  # packets without a picture before the first one that has one
 
+_BARE = frozenset(("h264", "hevc", "vvc", "evc", "cavsvideo", "m4v", "mpegvideo"))
+"""FFmpeg's names for files that are nothing but a coded stream."""
+
 
 def video_stream(container: av.container.InputContainer, path: Source, index: int | None = None) -> Any:
     """Return the video stream of an index, or the first one that is not an attached picture.
@@ -138,7 +141,7 @@ def _describe(
     source_format = frame.format.name
     pixel_format = nearest_planar(source_format, opaque=has_opaque_palette(frame))
     attached = side_data(carrier)
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    rate = _rate(container.format.name, stream)
     duration = _duration(container, stream)
     counted = stream.frames or (round(duration * rate) if duration and rate else None)
     time_base = stream.time_base or Fraction(1, 90000)
@@ -177,6 +180,16 @@ def _describe(
         stream_tags=dict(stream.metadata),
         dispositions=disposition_names(stream),
     )
+
+
+def _rate(file_format: str, stream: Any) -> Fraction | None:
+    """Return the frame rate that a file tells.
+
+    A bare stream has no times: FFmpeg's average is then its own default of 25, whatever the stream says of itself.
+    """
+    if file_format in _BARE:
+        return stream.guessed_rate or stream.base_rate or stream.average_rate
+    return stream.average_rate or stream.guessed_rate or stream.base_rate
 
 
 def _duration(container: av.container.InputContainer, stream: Any) -> float | None:
