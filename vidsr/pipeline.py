@@ -279,7 +279,8 @@ def open_upscaler(job: Job, plan: Plan) -> Reuse:
     whole = opened(job.tile)
     # Where no frame waits anywhere, none is kept either.
     enabled = job.reuse == "auto" and whole.output_bytes <= LARGE_BYTES
-    return Reuse(whole, lambda: opened(str(PART_TILE)), enabled=enabled)
+    cut = max(whole.size) > PART_TILE
+    return Reuse(whole, (lambda: opened(str(PART_TILE))) if cut else None, enabled=enabled)
 
 
 def _rest(job: Job, sink: Sink) -> Span:

@@ -106,8 +106,6 @@ class Reuse:
         self.in_flight, self.cut, self.notes = whole.in_flight, whole.cut, whole.notes
         self._whole, self._enabled = whole, enabled
         self._open_parts = parts if whole.exact_tiles else None
-        if max(whole.size) <= PART_TILE:
-            self._open_parts = None
         self._comparison = Comparison(whole.layout, *whole.size)
         self._parts: Upscaler | None = None
         self._map: TileMap | None = None
