@@ -12,13 +12,14 @@ import pytest
 import torch
 
 import vidsr
+from vidsr.cli.app import app
 from vidsr.cli.outcome import told
 from vidsr.frame import PixelFormat
 from vidsr.models.lookup import Model, find_model
 from vidsr.networks.ecbsr import ECBSR
 from vidsr.networks.export import export_network
 from vidsr.pipeline import Progress
-from vidsr.video.formats import new_frame
+from vidsr.video.formats import new_frame, planes_of
 
 WIDTH, HEIGHT, FRAMES = 258, 194, 40
 
@@ -84,7 +85,7 @@ def run(model: Model, tmp_path: Path) -> Runner:
 def decoded(path: Path) -> bytes:
     """Return all samples of a video."""
     with av.open(str(path)) as file:
-        return b"".join(frame.to_ndarray().tobytes() for frame in file.decode(video=0))
+        return b"".join(plane.tobytes() for frame in file.decode(video=0) for plane in planes_of(frame))
 
 
 @pytest.mark.usefixtures("kernel")
@@ -92,9 +93,9 @@ def decoded(path: Path) -> bytes:
     ("codec", "name"),
     [
         ("libx264", "out.mp4"),
-        ("libx265", "out.mkv"),
+        pytest.param("libx265", "out.mkv", marks=pytest.mark.slow),
         ("ffv1", "out.mkv"),
-        ("prores_ks", "out.mov"),
+        pytest.param("prores_ks", "out.mov", marks=pytest.mark.slow),
         ("mpeg4", "out.mp4"),
     ],
 )
@@ -187,8 +188,6 @@ def test_large_results_are_not_kept(exact: Path, run: Runner, monkeypatch: pytes
 
 
 def test_in_json(exact: Path, model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from vidsr.cli import app
-
     words = ["upscale", str(exact), "-o", "null:", "-m", str(model.path), "--json", "--no-progress"]
     for reuse, frames in (("auto", FRAMES), ("off", 0)):
         app([*words, "--reuse", reuse], standalone_mode=False)
