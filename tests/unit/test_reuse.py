@@ -122,17 +122,12 @@ def test_one_sample_anywhere(model: Model, pixel_format: str) -> None:
         assert pair.check(copied(src)).repeated
 
 
-@pytest.fixture(scope="module", params=["f32", "bf16"])
+@pytest.fixture(params=["f32", "bf16"])
 def gray_and_color(request: pytest.FixtureRequest, kernel: None, model: Model) -> Iterator[list[Pair]]:
     with ExitStack() as stack:
         made = [Pair(model, name, precision=request.param) for name in ("gray", "yuv444p", "yuv420p10le")]
         for pair in made:
             stack.enter_context(pair)
-            src = pair.source()
-            for _ in range(4):  # starts all threads, lest a test seem to leave them behind
-                src = copied(src)
-                src[0][:8, :8] ^= 1
-                pair.check(src)
         yield made
 
 
