@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,6 +121,7 @@ def main() -> None:
                     having, report = one_run(clip, backend, "auto", arguments.frames)
                     seconds.setdefault((clip.name, backend), []).append((without, having))
                     reports[clip.name, backend] = report
+                    print(f"{clip.name} {backend} {without:.2f} {having:.2f}", file=sys.stderr, flush=True)
     print("| clip | backend | without | with | times less | repeated | in part | of tiles | comparing |")
     print("|---|---|---|---|---|---|---|---|---|")
     for (name, backend), runs in seconds.items():
