@@ -157,7 +157,7 @@ def _describe(
         pixel_format=pixel_format,
         source_format=source_format,
         color=color_of(carrier, pixel_format, chroma_location(frame) if pixel_format.subsampled else None),
-        frame_rate=Fraction(rate) if rate else None,
+        frame_rate=rate,
         time_base=Fraction(time_base),
         start_pts=pts,
         start_time=Fraction(container.start_time or 0, 1_000_000),
@@ -185,11 +185,12 @@ def _describe(
 def _rate(file_format: str, stream: Any) -> Fraction | None:
     """Return the frame rate that a file tells.
 
-    A bare stream has no times: FFmpeg's average is then its own default of 25, whatever the stream says of itself.
+    A bare stream has no times: FFmpeg's average is then its own default of 25, whatever the stream says.
     """
+    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
     if file_format in _BARE:
-        return stream.guessed_rate or stream.base_rate or stream.average_rate
-    return stream.average_rate or stream.guessed_rate or stream.base_rate
+        rates.append(rates.pop(0))
+    return next((Fraction(rate) for rate in rates if rate), None)
 
 
 def _duration(container: av.container.InputContainer, stream: Any) -> float | None:
