@@ -141,7 +141,7 @@ OPTIONS = [
     (["--size", "900x"], 2, ["900x900 is more than 16 times the source's 32x32; ask for less"]),
     (["--model", "espcn", "--scale", "1.5"], 2, ["no model 'espcn' at scale 2; there are"]),
     (["--scale", "two"], 2, ["'two' is not a scale; write 2, 1.5 or 3/2"]),
-    (["--precision", "f16"], 2, ["--precision takes auto, f32, bf16, not 'f16'"]),
+    (["--precision", "f16"], 2, ["--precision takes auto, f32, bf16, int8, not 'f16'"]),
     (["--chroma", "blue"], 2, ["--chroma"]),
     (["--verify", "never"], 2, ["--verify"]),
     (["--segment-frames", "0"], 2, ["--segment-frames"]),

@@ -46,16 +46,16 @@ def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.usefixtures("engines")
 def test_a_line_a_model(capfd: pytest.CaptureFixture[str]) -> None:
     lines = printed(capfd).splitlines()
-    heads = "model scale kind parameters file kMAC/px speed Set5 Set14 description"
+    heads = "model scale kind parameters file kMAC/px speed int8 Set5 Set14 description"
     assert lines[0].split() == heads.split()
     by_id = {name: line for line in lines[1:] for name in re.findall(r"\S*x-\S+", line)[:1]}
     cells = re.split(r"  +", by_id[ID].removeprefix("* "))
     assert cells == [
-        ID, "2x", "clean", "10,100", "42 kB", "9.9", "real time", "37.12", "32.60", "as it should be",
+        ID, "2x", "clean", "10,100", "42 kB", "9.9", "real time", "yes", "37.12", "32.60", "as it should be",
     ]  # fmt: skip
     assert by_id[ID].startswith("* ")
     assert by_id["2x-ecbsr-new"].startswith("  2x")
-    assert re.search(r"real time +- +- +ECBSR", by_id["2x-ecbsr-new"])
+    assert re.search(r"real time +yes +- +- +ECBSR", by_id["2x-ecbsr-new"])
     assert re.search(r"clean +- +0 kB +- +- +", by_id["2x-ecbsr-broken"])
 
 

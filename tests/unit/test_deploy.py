@@ -159,7 +159,7 @@ def test_nearest_chroma_and_an_empty_network_repeat_every_sample(
         form = FrameFormat(PixelFormat.parse(name + suffix), chroma="nearest")
         for width, height in ((1, 1), (7, 5), (32, 16)):
             src = _source(form.pixel_format, width, height)
-            for precision in BACKEND.availability().precisions:
+            for precision in set(BACKEND.availability().precisions) - {"int8"}:
                 got = _upscale(deploy(model, form, width, height), src, precision)
                 for plane, one in zip(got, src, strict=True):
                     wanted = one.repeat(scale, 0).repeat(scale, 1)[: plane.shape[0], : plane.shape[1]]
