@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from synth import make_clip
 
 from vidsr.cli import _run
-from vidsr.evaluation import gate
+from vidsr.evaluation import calibration, gate
 from vidsr.models import load_card, lookup, write_card
 from vidsr.models.card import Training, TrainingSource
 from vidsr.models.lookup import Model
@@ -31,6 +32,8 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_card(replace(spec, files={"f32": spec.files["f32"]}, training=training, quality={}), folder)
     shutil.copy(ENGINES / f"{ID}.onnx", folder)
     monkeypatch.setattr(lookup, "engine_folders", lambda: [folder])
+    few = partial(calibration.cut_patches, count=12, side=16)
+    monkeypatch.setattr(calibration, "cut_patches", few)
     (tmp_path / "train").mkdir()
     rows, columns = np.ogrid[:160, :160]
     for i in range(3):
