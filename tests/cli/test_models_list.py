@@ -13,7 +13,7 @@ import pytest
 from vidsr.cli import _run, listing
 from vidsr.cli.listing import entry_of, table
 from vidsr.models import lookup
-from vidsr.models.card import load_card, write_card
+from vidsr.models.card import ModelFile, load_card, write_card
 from vidsr.models.lookup import list_models
 
 ENGINES = Path(__file__).parents[2] / "engines"
@@ -24,6 +24,7 @@ ID = "2x-ecbsr-m4c16"
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three models: a whole one, one without figures, one whose file is damaged."""
     spec = load_card(ENGINES / f"{ID}.toml")
+    spec = replace(spec, files={**spec.files, "int8": ModelFile(f"{ID}.int8.onnx", "0" * 64)})
     file = tmp_path / f"{ID}.onnx"
     shutil.copy(ENGINES / file.name, file)
     quality = {"set5": {"psnr_y_float": 37.125}, "set14": {"psnr_y_float": 32.6}}

@@ -14,9 +14,11 @@ from synth import make_clip
 
 from vidsr.cli import _run
 from vidsr.evaluation import calibration, gate
+from vidsr.job import Job
 from vidsr.models import load_card, lookup, write_card
 from vidsr.models.card import Training, TrainingSource
 from vidsr.models.lookup import Model
+from vidsr.planning import make_plan
 
 ENGINES = Path(__file__).parents[2] / "engines"
 ID = "2x-ecbsr-m4c8"
@@ -108,24 +110,40 @@ def test_missing_data_is_told(engines: Path, tmp_path: Path, capfd: pytest.Captu
 
 
 @pytest.mark.media
-def test_jobs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_jobs(engines: Path, losing: list[float], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    losing += [0.05]
+    assert _run(["models", "quantise", ID, "--data", str(engines.parent), "--write"]) == 0
+    write_card(replace(load_card(ENGINES / "2x-rfdn-s.toml"), quality={}), engines)
+    shutil.copy(ENGINES / "2x-rfdn-s.onnx", engines)
     clip = make_clip(tmp_path / "clip.mp4", times=6, size=(64, 48))
     out = tmp_path / "out.mp4"
     command = ["upscale", str(clip), "-o", str(out), "--no-progress", "--json", "-y"]
+    capfd.readouterr()
     assert _run([*command, "--model", "2x-rfdn-s", "--precision", "int8"]) == 2
-    err = capfd.readouterr().err
-    assert "2x-rfdn-s does not offer int8; these do: 2x-ecbsr" in err
-    assert not out.exists()
+    assert f"2x-rfdn-s does not offer int8; these do: {ID}\n" in capfd.readouterr().err
     assert _run([*command, "--fast", "--precision", "bf16"]) == 2
     assert "--fast is int8 where a model offers it, --precision bf16 is not" in capfd.readouterr().err
-    assert _run([*command, "--model", "2x-ecbsr-m4c16", "--precision", "int8"]) == 0
-    report = json.loads(capfd.readouterr().out)
-    assert report["runtime"]["precision"] == "int8"
-    assert _run([*command, "--model", "2x-ecbsr-m4c16", "--fast"]) == 0
-    report = json.loads(capfd.readouterr().out)
-    assert report["runtime"]["precision"] == "int8"
-    assert not any("--fast" in warning for warning in report["warnings"])
+    assert not out.exists()
+    for options in (["--precision", "int8"], ["--fast"]):
+        assert _run([*command, "--model", ID, *options]) == 0
+        report = json.loads(capfd.readouterr().out)
+        assert report["runtime"]["precision"] == "int8"
+        assert not any("--fast" in warning for warning in report["warnings"])
     assert _run([*command, "--model", "2x-rfdn-s", "--fast"]) == 0
     report = json.loads(capfd.readouterr().out)
     assert report["runtime"]["precision"] != "int8"
     assert any("--fast is int8 where there is one; 2x-rfdn-s does not" in w for w in report["warnings"])
+
+
+@pytest.mark.media
+def test_a_job_goes_on_only_with_the_same_file(engines: Path, losing: list[float], tmp_path: Path) -> None:
+    losing += [0.05]
+    assert _run(["models", "quantise", ID, "--data", str(engines.parent), "--write"]) == 0
+    clip = make_clip(tmp_path / "clip.mp4", times=6, size=(64, 48))
+    plans = [
+        make_plan(Job(source=clip, output=tmp_path / "o.mp4", model=ID, **options))
+        for options in ({"precision": "f32"}, {"precision": "int8"}, {"fast": True})
+    ]
+    files = load_card(engines / f"{ID}.toml").files
+    assert [p.decisions["model"] for p in plans] == [files[k].sha256 for k in ("f32", "int8", "int8")]
+    assert [p.decisions["runtime"]["precision"] for p in plans] == ["f32", "int8", "int8"]

@@ -56,13 +56,13 @@ def test_int8_is_offered_only_where_it_loses_little(model: Model) -> None:
     int8 = model.at("int8")
     assert int8.file == ENGINES / f"{model.spec.id}.int8.onnx"
     kinds = [node.op_type for node in int8.proto.graph.node]  # read against the card's digest
-    assert kinds.count("QuantizeLinear") == kinds.count("Conv") - 1
+    assert 0 < kinds.count("QuantizeLinear") < kinds.count("Conv")
     figures = {k.removeprefix("int8/"): v for k, v in model.spec.quality.items() if k.startswith("int8/")}
     assert list(figures) == [*PICTURES, *(clip.stem.lower() for clip in CLIPS)]
     for name, measured in figures.items():
         assert measured["psnr_y_lost"] <= MOST_LOST, name
         assert measured["psnr_y_f32"] - measured["psnr_y"] == pytest.approx(measured["psnr_y_lost"], abs=2e-3)
-    for name in PICTURES:  # measured against this very f32 file
+    for name in PICTURES:  # of this very f32 file
         assert figures[name]["psnr_y_f32"] == pytest.approx(
             model.spec.quality[name]["psnr_y_float"], abs=2e-3
         )
