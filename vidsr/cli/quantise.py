@@ -49,6 +49,8 @@ def quantise(
     model = named_model(name)
     if model is None:
         raise OptionsError(f"no model is called '{name}'", hint="'vidsr models list' tells the names")
+    if (model.spec.channels, model.spec.input) != (1, "low"):
+        raise OptionsError(f"{model.spec.id} is not a network for luma", hint="those can be quantised")
     if write:
         check_card(model)
     patches = cut_patches(training_folders(model, data), model.spec.scale)
