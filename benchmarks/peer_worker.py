@@ -1,8 +1,9 @@
 """One way to enlarge, warm, in a process of its own: what `benchmarks/peers.py` starts and asks for timings.
 
 Its one argument is a JSON object: "kind" (vs, ort, torch, vidsr or net) and what that kind needs. It answers
-on standard output, a JSON object a line: first {"ready": versions} or {"refused": reason}, then one answer to
-each line of standard input, such as {"do": "run", "frames": 60}. It ends where its input ends.
+on standard output, a JSON object a line: first {"ready": frames a second, roughly} or {"refused": reason},
+then one answer to each line of standard input, such as {"do": "run", "frames": 60}. It ends where its input
+ends.
 
 It runs in two environments, so each library is imported where it is used and nothing of vidsr at the top.
 """
@@ -28,7 +29,7 @@ SKIPPED = 8
 
 def cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def codes(result: np.ndarray) -> np.ndarray:
@@ -47,8 +48,9 @@ class VapourSynth:
         core.num_threads = max(cores(), task["streams"] + 1)
         source = core.bs.VideoSource(task["clip"], cachemode=0)
         planes = [core.std.ShufflePlanes(source, plane, vs.GRAY) for plane in range(3)]
-        # Full range in and out: codes over 255, nothing else.
-        luma = core.resize.Point(planes[0], format=vs.GRAYS, range_in_s="full", range_s="full")
+        # Full range in and out: codes over 255, nothing else. What the frames say of it would come first.
+        luma = core.std.RemoveFrameProps(planes[0], ["_Range", "_ColorRange"])
+        luma = core.resize.Point(luma, format=vs.GRAYS, range_in_s="full", range_s="full")
         self.versions = {"vapoursynth": str(vs.__version__.release_major)}
         if task["plugin"] == "ov":
             hints = {"INFERENCE_PRECISION_HINT": task["precision"], "NUM_STREAMS": task["streams"]}
@@ -259,11 +261,11 @@ def main() -> None:
         task = json.loads(sys.argv[1])
         kinds: dict[str, Callable[..., Any]] = {"vs": VapourSynth, "vidsr": Vidsr}
         way = kinds.get(task["kind"], Alone)(task)
-        way.run(3 * SKIPPED)
+        rate = way.run(2 * SKIPPED)
     except Exception as error:
         say(refused=str(error).strip().partition("\n")[0] or type(error).__name__)
         return
-    say(ready=way.versions)
+    say(ready=rate)
     for line in sys.stdin:
         say(**answer(way, json.loads(line)))
 

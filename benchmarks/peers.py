@@ -3,13 +3,13 @@
     python benchmarks/peers.py --prepare FOLDER                     # once: an environment for the others
     python benchmarks/peers.py --peer-python FOLDER/bin/python      # all cases, all models
 
-Cases: "null", the whole pipeline without an encoder; "x264", the same with x264 veryfast at crf 18; "network",
-one luma plane alone. vs-mlrt reads with bestsource, gives luma to the network as codes over 255, enlarges
-chroma by bicubic, and is pulled by its own threads (null) or piped into ffmpeg (x264). Of its stream counts
-the fastest is measured. Every way is a process of its own, warm, and one at a time works: rounds go through
-all of them in turn, every other one backwards. The clock starts at the ninth frame and stops when the last
-one is out and the encoder is empty: start-up and compilation are left out for everybody. Printed are medians:
-of frames a second, and of the ratio "vidsr is ... times as fast" within a round.
+Cases: "null", the whole pipeline without an encoder; "x264", the same with x264 veryfast at crf 18;
+"network", one luma plane alone. vs-mlrt reads with bestsource, gives luma to the network as codes over 255,
+enlarges chroma by bicubic, and is pulled by its own threads (null) or piped into ffmpeg (x264). Of its stream
+counts the fastest is measured. Every way is a process of its own, warm, and one at a time works: rounds go
+through all of them in turn, every other one backwards. The clock starts at the ninth frame and stops when the
+last one is out and the encoder is empty: start-up and compilation are left out for everybody. Printed are
+medians: of frames a second, and of the ratio "vidsr is ... times as fast" within a round.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from peer_tables import Row, share_apart, table
 
 import vidsr
 from vidsr.errors import VidsrError
@@ -38,54 +38,9 @@ PACKAGES = "vapoursynth vapoursynth-mlrt-ov vapoursynth-mlrt-ort vapoursynth-bes
 CASES = ("null", "x264", "network")
 CHECKED = 8
 """Number of the frame whose luma is compared."""
-LEAST_FRAMES = 24
+LEAST_FRAMES = 20
 SMALL = {"rfdn", "imdn"}
 """Networks that take a quarter of the pixels, or one run would take minutes."""
-
-
-@dataclass
-class Row:
-    """A way to do a case and what it took."""
-
-    name: str
-    streams: int = 0
-    """0: it has none."""
-    fps: list[float] = field(default_factory=list)
-    """One of each round."""
-    refused: str = ""
-    """Why there are none."""
-    versions: dict[str, str] = field(default_factory=dict)
-    differs: float | None = None
-    """Share of luma samples more than one code away from vidsr's at f32."""
-
-
-def ratio(fast: Sequence[float], slow: Sequence[float]) -> float:
-    """Return the median over rounds of how many times as fast one is as the other."""
-    return statistics.median(a / b for a, b in zip(fast, slow, strict=True))
-
-
-def share_apart(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the share of samples that are more than one code apart."""
-    if a.shape != b.shape:
-        raise ValueError(f"results of {a.shape} and {b.shape} cannot be compared")
-    return float((np.abs(a.astype(np.int16) - b) > 1).mean())
-
-
-def table(rows: Sequence[Row]) -> list[str]:
-    """Return the lines of a case's table."""
-    ours = [row for row in rows if row.name.startswith("vidsr") and row.fps]
-    heads = ["way", "streams", "fps", *(f"{row.name} is" for row in ours), "luma off by > 1"]
-    lines = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
-    for row in rows:
-        cells = [row.name, str(row.streams or "")]
-        if row.fps:
-            cells += [f"{statistics.median(row.fps):.1f}"]
-            cells += [f"{ratio(one.fps, row.fps):.2f}x" for one in ours]
-        else:
-            cells += ["-"] * (1 + len(ours))
-        off = "" if row.differs is None else f"{row.differs:.4%}"
-        lines.append(f"| {' | '.join([*cells, row.refused or off])} |")
-    return lines
 
 
 class Worker:
@@ -102,8 +57,8 @@ class Worker:
         )
         first = self._answer()
         row.refused = first.get("refused", "")
-        row.versions = first.get("ready", {})
         self.frames = LEAST_FRAMES
+        self.rate = first.get("ready", 0.0)
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -186,7 +141,7 @@ def measure(case: str, given: argparse.Namespace, base: dict[str, Any], folder: 
     able = [worker for worker in workers if not worker.row.refused]
     try:
         for worker in able:
-            wanted = round(worker.run() * given.seconds)
+            wanted = round(worker.rate * given.seconds)
             worker.frames = max(LEAST_FRAMES, wanted if case == "network" else min(wanted, base["frames"]))
         for number in range(given.rounds):
             for worker in able[:: -1 if number % 2 else 1]:
