@@ -14,6 +14,7 @@ __all__ = ["Comparison", "TileMap"]
 
 _CELL_ROWS = 16
 _BAND_CELLS = 4
+_PROBES = 8
 _WORD = 8  # samples whose flags are looked at as one integer
 
 
@@ -37,6 +38,14 @@ class Comparison:
             down = _CELL_ROWS if luma else _CELL_ROWS >> layout.chroma_shift_y
             flags = np.zeros((_BAND_CELLS * down, self.cells[0] * words * _WORD), np.bool_)
             self._planes.append((down, words, flags))
+
+    def mostly(self, before: Planes, now: Planes, share: float) -> bool:
+        """Tell, by a look at a few rows of the first plane, whether more than a share of it differs."""
+        step = -(-len(now[0]) // _PROBES)
+        differ = np.not_equal(before[0][step // 2 :: step], now[0][step // 2 :: step])
+        columns = differ.shape[1] // _WORD * _WORD
+        cells = np.ascontiguousarray(differ[:, :columns]).view(np.uint64)
+        return bool(cells.size and np.count_nonzero(cells) > share * cells.size)
 
     def changed(self, before: Planes, now: Planes, most: int) -> NDArray[np.bool_] | None:
         """Return which cells [down, across] differ in any plane; None: more than `most` of them.

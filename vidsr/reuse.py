@@ -178,7 +178,10 @@ class Reuse:
         began = perf_counter()
         across, down = self._comparison.cells
         in_part = self._open_parts is not None or self._map is not None
-        cells = self._comparison.changed(last.src, src, int(across * down * _WORTH) if in_part else 0)
+        cells = None
+        # Moving pictures go on moving: then a few rows tell, and a wrong guess costs a whole frame only.
+        if not (isinstance(last.ticket, _Whole) and self._comparison.mostly(last.src, src, _WORTH)):
+            cells = self._comparison.changed(last.src, src, int(across * down * _WORTH) if in_part else 0)
         seconds = perf_counter() - began
         tiles: tuple[Tile, ...] | None = None
         share = 1.0

@@ -80,3 +80,22 @@ def test_tiles_that_read_a_cell(size: tuple[int, int]) -> None:
         assert wanted
     assert tiles.touched(np.zeros((down, across), bool)) == ()
     assert tiles.touched(np.ones((down, across), bool)) == plan.tiles
+
+
+@pytest.mark.parametrize("size", [(640, 480), (131, 97), (8, 1), (9, 200)])
+def test_a_look_at_a_few_rows(size: tuple[int, int]) -> None:
+    pixels = PixelFormat.parse("yuv420p10le")
+    comparison = Comparison(pixels, *size)
+    rng = np.random.default_rng(1)
+    shapes = pixels.plane_shapes(*size)
+    before, now = (tuple(rng.integers(0, 1024, s).astype(np.uint16) for s in shapes) for _ in range(2))
+    assert comparison.mostly(padded(before), padded(now), 0.6)
+    assert not comparison.mostly(padded(now), padded(now), 0.6)
+    half = tuple(plane.copy() for plane in before)
+    half[0][: size[1] // 2] = now[0][: size[1] // 2]
+    assert not comparison.mostly(before, half, 0.6)
+
+
+def test_a_frame_too_narrow_for_a_look() -> None:
+    one = (np.zeros((5, 3), np.uint8),)
+    assert not Comparison(PixelFormat.parse("gray"), 3, 5).mostly(one, (one[0] + 1,), 0.6)
