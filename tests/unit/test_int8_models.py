@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from vidsr.backends import SessionOptions, get_backend, openvino
+from vidsr.backends import SessionOptions, openvino
 from vidsr.backends.openvino import BACKEND
-from vidsr.choice import choose_precision
 from vidsr.errors import EngineBuildError, ModelError, OptionsError, WeightsError
 from vidsr.evaluation.calibration import Patches, calibrated
 from vidsr.evaluation.gate import Loss, passes
@@ -22,6 +21,7 @@ from vidsr.job import Job
 from vidsr.models import Deployed, FrameFormat, Model, deploy, find_model
 from vidsr.networks.ecbsr import ECBSR
 from vidsr.networks.export import export_network
+from vidsr.runtime import Runtime, choose_runtime
 from vidsr.upscaler import Upscaler, UpscalerOptions
 
 INT8 = SessionOptions(precision="int8", threads=1, in_flight=1)
@@ -135,17 +135,26 @@ def test_a_model_without_one_says_who_has_one(model: Model) -> None:
         replace(model, spec=spec).at("int8")
 
 
+def _runtime(job: Job, model: Model) -> Runtime:
+    form = FrameFormat(PixelFormat.parse("yuv420p"))
+    return choose_runtime(job, model, form, (32, 24), (64, 48))
+
+
 def test_fast_is_int8_where_there_is_one(model: Model) -> None:
-    fast, plain = Job(source="a.mp4", fast=True), Job(source="a.mp4")
-    assert choose_precision(fast, model, BACKEND) == ("int8", [])
-    assert choose_precision(plain, model, BACKEND) == ("auto", [])
+    fast = Job(source="a.mp4", fast=True)
+    made = _runtime(fast, model)
+    assert (made.session.precision, made.model.precision, made.notes) == ("int8", "int8", ())
+    plain = _runtime(Job(source="a.mp4"), model)
+    assert (plain.session.precision, plain.model.precision, plain.notes) == ("auto", "f32", ())
     lacking = replace(model, spec=replace(model.spec, files={"f32": model.spec.files["f32"]}))
-    precision, told = choose_precision(fast, lacking, BACKEND)
-    assert precision == "auto"
-    assert "2x-n does not offer it" in told[0]
-    precision, told = choose_precision(fast, model, get_backend("nearest"))
-    assert precision == "auto"
-    assert "the backend nearest does not run it here" in told[0]
+    made = _runtime(fast, lacking)
+    assert (made.session.precision, made.model.precision) == ("auto", "f32")
+    assert made.notes == ("--fast is int8 where there is one; 2x-n does not offer it",)
+    made = _runtime(replace(fast, backend="nearest"), model)
+    assert made.session.precision == "auto"
+    assert "the backend nearest has only" in made.notes[0]
+    with pytest.raises(OptionsError, match="2x-n does not offer int8"):
+        _runtime(Job(source="a.mp4", precision="int8"), lacking)
     with pytest.raises(OptionsError, match="--precision f32 is not"):
         Job(source="a.mp4", fast=True, precision="f32")
 
