@@ -16,16 +16,17 @@ from time import perf_counter
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
-from vidsr.planning import Plan, frame_format, make_plan
+from vidsr.planning import Plan, make_plan
+from vidsr.rehearsal import open_upscaler
 from vidsr.report import JobReport, StageTimes, Work, limiting_stage
 from vidsr.stages import flow
-from vidsr.upscaler import Upscaler, UpscalerOptions
+from vidsr.upscaler import Upscaler
 from vidsr.video.pictures import PictureSink
 from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink, Stretch
 from vidsr.video.video_sink import VideoSink
 
-__all__ = ["Progress", "keep_part", "make_frames", "open_sink", "open_upscaler", "report_of", "run"]
+__all__ = ["Progress", "keep_part", "make_frames", "open_sink", "report_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,21 +261,6 @@ def open_sink(
         discard=job.discard,
         shared=shared,
         recorded=recorded,
-    )
-
-
-def open_upscaler(job: Job, plan: Plan) -> Upscaler:
-    """Deploy a plan's model for its source and open the backend."""
-    info = plan.info
-    options = UpscalerOptions(session=plan.session, tile=job.tile)
-    return Upscaler(
-        plan.choice.model,
-        frame_format(job, info),
-        info.width,
-        info.height,
-        plan.backend,
-        options,
-        target=plan.target.size,
     )
 
 
