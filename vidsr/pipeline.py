@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from vidsr.budget import choose_budget, with_budget
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
@@ -56,6 +57,8 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     """
     started = perf_counter()
     plan = make_plan(job)
+    budget = choose_budget(job, plan)
+    plan = with_budget(job, plan, budget)
     if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
         give_back_large_blocks()
     work = Work()
@@ -83,6 +86,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         plan,
         work,
         output=output,
+        threads=budget.reason,
         tiles=upscaler.cut,
         notes=upscaler.notes,
         finishing=finishing,
@@ -150,6 +154,7 @@ def report_of(
     work: Work,
     *,
     output: Path | None,
+    threads: str = "",
     tiles: str,
     notes: Sequence[str],
     finishing: StageTimes,
@@ -163,6 +168,7 @@ def report_of(
         plan: What was decided.
         work: What this run did.
         output: The result; None: nothing was written.
+        threads: How the cores were shared, in words.
         tiles: How frames were cut.
         notes: The upscaler's warnings.
         finishing: The last stage.
@@ -181,6 +187,7 @@ def report_of(
         backend=plan.backend.name,
         backend_reason=plan.backend_reason,
         runtime=dict(plan.runtime),
+        threads=threads,
         encoder=None if plan.settings is None else plan.settings.codec,
         encoder_options={} if plan.settings is None else dict(plan.settings.options),
         size_in=(plan.info.width, plan.info.height),

@@ -200,10 +200,11 @@ class OpenVinoBackend:
             "INFERENCE_PRECISION_HINT": _beside_int8() if precision == "int8" else precision
         }
         if device == "CPU":
+            threads = options.threads or usable_cores()
             settings |= {
                 # Streams split the threads between requests; one stream keeps all threads on one frame.
-                "NUM_STREAMS": 1,
-                "INFERENCE_NUM_THREADS": options.threads or usable_cores(),
+                "NUM_STREAMS": max(1, min(options.streams, threads)),
+                "INFERENCE_NUM_THREADS": threads,
                 # Pinned threads would fight with the encoder's for their cores.
                 "ENABLE_CPU_PINNING": False,
             }

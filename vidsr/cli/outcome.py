@@ -34,6 +34,8 @@ def told(report: JobReport) -> str:
     if report.encoder:
         options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
         lines.append(f"encoder   {report.encoder} {options}")
+    if report.threads:
+        lines.append(f"threads   {report.threads}")
     for stage in report.stages:
         waited = stage.waited_for_input + stage.waited_for_room
         lines.append(f"{stage.name:9} worked {stage.worked:7.2f} s, waited {waited:7.2f} s")
