@@ -22,7 +22,7 @@ from vidsr.remembered import cache_file, key_of, remember
 from vidsr.stages import LARGE_BYTES
 from vidsr.video.parts import folder_of
 
-__all__ = ["BUDGETS", "SHORT_FRAMES", "Budget", "choose_budget", "with_budget"]
+__all__ = ["BUDGETS", "SHORT_FRAMES", "Budget", "budgeted", "choose_budget", "with_budget"]
 
 SHORT_FRAMES = 500
 """Below so many frames nothing is measured: it would take longer than it saves."""
@@ -52,6 +52,7 @@ def choose_budget(
     job: Job,
     plan: Plan,
     *,
+    tries: bool = True,
     cache: Path | None = None,
     measure: Callable[[Job, Plan], float | None] = rate_together,
     measure_alone: Callable[[Job, Plan], float | None] | None = None,
@@ -64,20 +65,26 @@ def choose_budget(
     Args:
         job: What to do.
         plan: Its plan.
+        tries: Whether to measure what is not known.
         cache: Where what was measured is kept; None: in the user's folder for such things.
         measure: Returns how many frames a second a plan makes, None: that cannot be told in a moment.
         measure_alone: The same of the network alone; None: `vidsr.concurrency.rate_alone`.
     """
     cache = cache or cache_file(BUDGETS)
     begun = _begun(job, plan)
-    tries = begun is None and not isinstance(job.source, str)
+    tries = tries and begun is None and not isinstance(job.source, str)
     at_once = choose_concurrency(job, plan, cache=cache, measure=measure_alone, tries=tries)
     plan = replace(plan, session=replace(plan.session, streams=at_once.streams, in_flight=at_once.in_flight))
     threads, encoder, why = _shared(job, plan, begun, tries, cache, measure)
     streams = min(at_once.streams, threads)
-    return Budget(
-        threads, encoder, at_once.in_flight, "; ".join(filter(None, [why, at_once.reason])), streams
-    )
+    reason = "; ".join(filter(None, [why, at_once.reason]))
+    return Budget(threads, encoder, at_once.in_flight, reason, streams)
+
+
+def budgeted(job: Job, plan: Plan, *, tries: bool = True) -> tuple[Plan, Budget]:
+    """Return a plan with the budget that is chosen for it, and that; see `choose_budget`."""
+    budget = choose_budget(job, plan, tries=tries)
+    return with_budget(job, plan, budget), budget
 
 
 def with_budget(job: Job, plan: Plan, budget: Budget) -> Plan:
@@ -85,7 +92,9 @@ def with_budget(job: Job, plan: Plan, budget: Budget) -> Plan:
     session = replace(
         plan.session, threads=budget.threads, in_flight=budget.in_flight, streams=budget.streams
     )
-    return replace(with_encoder_threads(job, plan, budget.encoder_threads), session=session)
+    if budget.encoder_threads:
+        plan = with_encoder_threads(job, plan, budget.encoder_threads)
+    return replace(plan, session=session)
 
 
 def _shared(
@@ -114,21 +123,24 @@ def _shared(
         return threads, encoder, f"{threads} for the network; {codec} is left to itself"
     if cores == 1:
         return said(threads, encoder, "there is one core")
-    pairs = _candidates(job, cores, begun)
+    pairs = _candidates(job, cores)
     if len(pairs) == 1:
         return said(threads, encoder, "with these there is nothing to choose")
     names = [f"{network},{coder}" for network, coder in pairs]
-    key = key_of({"what": "threads", "streams": plan.session.streams, **_facts(job, plan)})
+    key = key_of({"what": "threads", "streams": plan.session.streams, "pairs": names, **_facts(job, plan)})
     found, when = cached(cache, key, names), "remembered"
+    if begun is not None and not job.encoder_threads:
+        best = (threads, begun) if found is None else pairs[names.index(best_of(found))]
+        return said(best[0] if best[1] == begun else threads, begun, "as an earlier run began")
     if found is None:
-        if begun is not None:
-            return said(threads, encoder, "as an earlier run began")
-        if not tries:
-            return said(threads, encoder, "one for each core; nothing is tried with an address")
+        if isinstance(job.source, str):
+            return said(threads, encoder, "one for each core; with an address nothing is tried")
         if plan.expected_frames is not None and plan.expected_frames < SHORT_FRAMES:
             return said(threads, encoder, "one for each core; few frames, nothing was tried")
         if plan.info.pixel_format.frame_bytes(*plan.target.size) > LARGE_BYTES:
             return said(threads, encoder, "one for each core; frames are too large to try")
+        if not tries:
+            return said(threads, encoder, "one for each core, unless the job itself finds better")
         try:
             found = _measured(job, plan, pairs, measure)
         except VidsrError as error:
@@ -138,19 +150,16 @@ def _shared(
         when = "measured now"
         if cache is not None:
             remember(cache, key, found)
-    best = best_of(found)
-    network, coder = map(int, best.split(","))
-    what = (
-        f"the fastest of {len(found)} tried" if best != names[0] else f"none of {len(found)} tried is better"
-    )
-    return said(network, coder, f"{what} ({when})")
+    chosen = names.index(best_of(found))
+    what = f"fastest of {len(found)} tried" if chosen else f"{len(found)} tried, no other is clearly faster"
+    return said(*pairs[chosen], f"{what} ({when})")
 
 
-def _candidates(job: Job, cores: int, begun: int | None) -> list[tuple[int, int]]:
+def _candidates(job: Job, cores: int) -> list[tuple[int, int]]:
     """Return pairs of threads, network and encoder; the rule, which needs no measuring, first."""
-    coder = job.encoder_threads or begun
     tried = [(cores, cores), (1, cores), (cores - 1, cores), (cores, 1)]
-    return list(dict.fromkeys((job.threads or network, coder or encoder) for network, encoder in tried))
+    given = [(job.threads or network, job.encoder_threads or encoder) for network, encoder in tried]
+    return list(dict.fromkeys(given))
 
 
 def _measured(
@@ -181,9 +190,9 @@ def _measured(
 
 def _asks(job: Job) -> bool:
     """Tell whether options of the encoder itself speak of threads."""
+    words = ("threads", "pools", "lp=")
     return any(
-        name == "threads"
-        or (name.endswith("-params") and any(w in value for w in ("threads", "pools", "lp=")))
+        name == "threads" or (name.endswith("-params") and any(word in value for word in words))
         for name, value in job.encoder_options.items()
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-from vidsr.budget import choose_budget, with_budget
+from vidsr.budget import budgeted
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
@@ -56,9 +56,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         KeyboardInterrupt: As above.
     """
     started = perf_counter()
-    plan = make_plan(job)
-    budget = choose_budget(job, plan)
-    plan = with_budget(job, plan, budget)
+    plan, budget = budgeted(job, make_plan(job))
     if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
         give_back_large_blocks()
     work = Work()
