@@ -77,10 +77,10 @@ class _Clock:
         """Note that so many frames have come."""
         if made == 1:
             self._began = perf_counter()  # what is made at a first frame does not count
-        if made == _HELD:
+        if made <= _HELD:
             self.slow = perf_counter() - self._began > _SLOW_SECONDS * (_HELD - 1)
-            if not self.slow:
-                self._sink.fill()
+        if made == _HELD and not self.slow:
+            self._sink.fill()
         if made == self._begin:
             self._began = perf_counter()
         self._made = made - self._begin
