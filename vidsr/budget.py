@@ -25,7 +25,7 @@ from vidsr.video.parts import folder_of
 __all__ = ["BUDGETS", "SHORT_FRAMES", "Budget", "budgeted", "choose_budget", "with_budget"]
 
 SHORT_FRAMES = 2000
-"""Below so many frames nothing is measured: three to five seconds of it, for at most 8 %, would not come back."""
+"""Below so many frames nothing is measured: it takes three to five seconds, for at most 8 % of a job."""
 BUDGETS = "budgets.json"
 """The file of `vidsr.remembered`."""
 
