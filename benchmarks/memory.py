@@ -58,7 +58,7 @@ import sys
 from pathlib import Path
 import vidsr
 from vidsr.heap import give_back_large_blocks
-from vidsr.pipeline import open_upscaler
+from vidsr.rehearsal import open_upscaler
 from vidsr.planning import make_plan
 job = vidsr.Job(source=Path(sys.argv[1]), output=Path("null:"), **OPTIONS)
 plan = make_plan(job)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from vidsr.budget import budgeted
 from vidsr.errors import VidsrError
 from vidsr.frame import ColorInfo, OtherStream
 from vidsr.job import NULL_OUTPUT, Job
@@ -85,6 +86,8 @@ class Forecast:
     color_in: ColorInfo
     color_out: ColorInfo | None
     """What is written; a `matrix_code`, `primaries` or `transfer` of 2 means untagged."""
+    threads: str = ""
+    """How the cores are shared, in words."""
     encoder: str | None
     encoder_options: dict[str, str] = field(default_factory=dict)
     streams: tuple[StreamFate, ...]
@@ -121,15 +124,8 @@ def examine(path: Source, *, network: bool = False) -> SourceReport:
     try:
         plan = make_plan(job, check_output=False)
     except VidsrError as error:
-        return SourceReport(
-            seen=seen,
-            output=None,
-            container_reason="",
-            size_out=None,
-            streams=(),
-            changes=(),
-            refusal=str(error),
-        )
+        nothing: dict[str, Any] = {"output": None, "container_reason": "", "size_out": None}
+        return SourceReport(seen=seen, **nothing, streams=(), changes=(), refusal=str(error))
     return SourceReport(
         seen=seen,
         output=None if plan.output is None else plan.output.name,
@@ -147,7 +143,7 @@ def foresee(job: Job) -> Forecast:
     Raises:
         VidsrError: What would refuse or stop the job.
     """
-    plan = make_plan(job)
+    plan, budget = budgeted(job, make_plan(job), tries=False)
     unfinished = None
     if plan.output is not None and plan.settings is not None:
         unfinished = find_unfinished(plan.output, plan.decisions, discard=job.discard)
@@ -185,6 +181,7 @@ def foresee(job: Job) -> Forecast:
         written=plan.written,
         color_in=info.color,
         color_out=None if settings is None else settings.color,
+        threads=budget.reason,
         encoder=None if settings is None else settings.codec,
         encoder_options={} if settings is None else dict(settings.options),
         streams=tuple(_fates(job, plan)),

@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_SCALE",
     "DROP_KINDS",
     "MAX_SCALE",
+    "MAX_THREADS",
     "NULL_OUTPUT",
     "Deinterlace",
     "Job",
@@ -79,7 +80,7 @@ class Job:
     fast: bool = False
     """Take int8 where the model offers it and the backend runs it; where not, warn and go on as with auto."""
     threads: int = 0
-    """CPU threads for inference; 0: all cores."""
+    """CPU threads for inference; 0: what is fastest beside the encoder, see `vidsr.budget`."""
     tile: str = "auto"
     """Side of a tile in source pixels; "0": whole frames; "auto": tiles only where memory asks for them, and
     four overlapping patches for a network that works at the target's size."""
@@ -100,7 +101,8 @@ class Job:
     encoder_options: dict[str, str] = field(default_factory=dict)
     """Further options of the encoder."""
     encoder_threads: int = 0
-    """Threads of the encoder; 0: the number of cores. Part of the plan: it decides x264's bytes."""
+    """Threads of the encoder; 0: what is fastest, see `vidsr.budget`. Part of the plan: it decides x264's
+    bytes."""
 
     deinterlace: Deinterlace = "auto"
     """auto: frames that are flagged interlaced are deinterlaced, one frame a frame; off: none, fields stay

@@ -13,20 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from vidsr.budget import budgeted
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
-from vidsr.planning import Plan, frame_format, make_plan
+from vidsr.planning import Plan, make_plan
+from vidsr.rehearsal import open_upscaler
 from vidsr.report import JobReport, StageTimes, Work, limiting_stage
-from vidsr.reuse import PART_TILE, Reuse
-from vidsr.stages import LARGE_BYTES, flow
-from vidsr.upscaler import Upscaler, UpscalerOptions
+from vidsr.reuse import Reuse
+from vidsr.stages import flow
 from vidsr.video.pictures import PictureSink
 from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink, Stretch
 from vidsr.video.video_sink import VideoSink
 
-__all__ = ["Progress", "keep_part", "make_frames", "open_sink", "open_upscaler", "report_of", "run"]
+__all__ = ["Progress", "keep_part", "make_frames", "open_sink", "report_of", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         KeyboardInterrupt: As above.
     """
     started = perf_counter()
-    plan = make_plan(job)
+    plan, budget = budgeted(job, make_plan(job))
     if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
         give_back_large_blocks()
     work = Work()
@@ -83,6 +84,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
         plan,
         work,
         output=output,
+        threads=budget.reason,
         tiles=upscaler.cut,
         notes=upscaler.notes,
         finishing=finishing,
@@ -152,6 +154,7 @@ def report_of(
     work: Work,
     *,
     output: Path | None,
+    threads: str = "",
     tiles: str,
     notes: Sequence[str],
     finishing: StageTimes,
@@ -165,6 +168,7 @@ def report_of(
         plan: What was decided.
         work: What this run did.
         output: The result; None: nothing was written.
+        threads: How the cores were shared, in words.
         tiles: How frames were cut.
         notes: The upscaler's warnings.
         finishing: The last stage.
@@ -183,6 +187,7 @@ def report_of(
         backend=plan.backend.name,
         backend_reason=plan.backend_reason,
         runtime=dict(plan.runtime),
+        threads=threads,
         encoder=None if plan.settings is None else plan.settings.codec,
         encoder_options={} if plan.settings is None else dict(plan.settings.options),
         size_in=(plan.info.width, plan.info.height),
@@ -265,22 +270,6 @@ def open_sink(
         shared=shared,
         recorded=recorded,
     )
-
-
-def open_upscaler(job: Job, plan: Plan) -> Reuse:
-    """Deploy a plan's model for its source and open the backend."""
-    info, model, form = plan.info, plan.choice.model, frame_format(job, plan.info)
-
-    def opened(tile: str) -> Upscaler:
-        options = UpscalerOptions(session=plan.session, tile=tile)
-        size = plan.target.size
-        return Upscaler(model, form, info.width, info.height, plan.backend, options, target=size)
-
-    whole = opened(job.tile)
-    # Where no frame waits anywhere, none is kept either.
-    enabled = job.reuse == "auto" and whole.output_bytes <= LARGE_BYTES
-    cut = max(whole.size) > PART_TILE
-    return Reuse(whole, (lambda: opened(str(PART_TILE))) if cut else None, enabled=enabled)
 
 
 def _rest(job: Job, sink: Sink) -> Span:

@@ -31,7 +31,7 @@ from vidsr.video.probe import probe
 from vidsr.video.rates import rate_warning
 from vidsr.video.watch import SourceWatch
 
-__all__ = ["Plan", "default_output", "frame_format", "make_plan"]
+__all__ = ["Plan", "default_output", "frame_format", "make_plan", "with_encoder_threads"]
 
 _MOST_PIXELS = (2**31 - 1) // 8  # av_image_check_size, borders included
 
@@ -135,6 +135,23 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         written=None if settings is None else written_as(info, settings, pictures=pictures is not None),
         warnings=(*running.notes, *_warnings(job, info, target, settings, carry)),
     )
+
+
+def with_encoder_threads(job: Job, plan: Plan, threads: int) -> Plan:
+    """Return a plan with another number of encoder threads, which some encoders' bytes depend on."""
+    old = plan.settings
+    if old is None:
+        return plan
+    settings = plan_encoder(
+        job,
+        plan.info,
+        plan.target,
+        Coding(old.codec, old.pixel_format),
+        threads=threads,
+        pictures=plan.carry is None,
+    )
+    decisions = _decisions(job, plan.info, plan.deinterlace, settings, plan.runtime, plan.target, plan.choice)
+    return replace(plan, settings=settings, decisions=decisions)
 
 
 def frame_format(job: Job, info: VideoInfo) -> FrameFormat:

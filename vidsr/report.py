@@ -111,6 +111,8 @@ class JobReport:
     """Why this backend, in words."""
     runtime: dict[str, str] = field(default_factory=dict)
     """What decides the network's results: device, precision, threads, versions."""
+    threads: str = ""
+    """How the cores were shared, and why so."""
     encoder: str | None
     encoder_options: dict[str, str] = field(default_factory=dict)
     size_in: tuple[int, int]

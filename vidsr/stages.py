@@ -44,6 +44,7 @@ def flow(
     *,
     enough: Callable[[], bool] = lambda: False,
     watch: SourceWatch = SourceWatch(None, None),
+    depth: int = _QUEUE_FRAMES,
 ) -> tuple[int, list[StageTimes]]:
     """Move frames through the stages: all of them, or until there are `enough`.
 
@@ -54,6 +55,7 @@ def flow(
         done: Called with the number of frames after each.
         enough: Asked after each frame; what is then on its way is dropped.
         watch: Checked before each frame is passed on.
+        depth: Frames that wait between two stages, at most.
 
     Returns:
         How many frames the sink got, and where the time went.
@@ -62,8 +64,8 @@ def flow(
     began = perf_counter()
     encoding = 0.0
     alone = upscaler.output_bytes > LARGE_BYTES
-    source_depth = 0 if alone else _depth(reader.frame_bytes, SOURCE_BYTES)
-    result_depth = 0 if alone else _depth(upscaler.output_bytes, RESULT_BYTES)
+    source_depth = 0 if alone else min(depth, _depth(reader.frame_bytes, SOURCE_BYTES))
+    result_depth = 0 if alone else min(depth, _depth(upscaler.output_bytes, RESULT_BYTES))
     with (
         _stage(watch.over(iter(reader)), source_depth, "decode", _frame_bytes) as frames,
         closing(_upscaled(frames, upscaler, sink)) as upscaling,

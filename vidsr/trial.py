@@ -9,21 +9,18 @@ from time import perf_counter
 
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.job import Job
-from vidsr.pipeline import open_upscaler
 from vidsr.planning import Plan
+from vidsr.rehearsal import open_upscaler, trial_place, trial_sink
 from vidsr.report import StageTimes
 from vidsr.reuse import Reuse
 from vidsr.stages import flow
 from vidsr.video.reader import Reader, Span
-from vidsr.video.sinks import NullSink, Sink
 from vidsr.video.trial_sink import TrialSink
 
-__all__ = ["TRIAL_SECONDS", "Trial", "trial_place", "trial_sink", "try_out"]
+__all__ = ["TRIAL_SECONDS", "Trial", "try_out"]
 
 TRIAL_SECONDS = 2.0
 """How long frames flow; emptying the encoder comes on top."""
-
-_LONG = 20.0  # seconds of a source from which on its beginning, often a title, is not what is tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,15 +92,6 @@ class _NothingThereError(Exception):
     """No frame came."""
 
 
-def trial_place(job: Job, plan: Plan) -> float:
-    """Return from where in the source a trial is made, in seconds: not its beginning where it is long."""
-    begin, rate = job.start or 0.0, plan.info.frame_rate
-    if plan.info.still or not rate or plan.expected_frames is None:
-        return begin
-    length = plan.expected_frames / float(rate)
-    return begin + length / 3 if length > _LONG else begin
-
-
 def _try_from(place: float, job: Job, plan: Plan, upscaler: Reuse, opening: float) -> Trial:
     begins = place > (job.start or 0.0)
     span = Span(start=place or None, end=job.end, frames=None if begins else job.frames)
@@ -154,11 +142,3 @@ def _steady(arrivals: Sequence[float]) -> float:
     if len(arrivals) == 1:
         return arrivals[0]
     return (arrivals[-1] - arrivals[0]) / (len(arrivals) - 1)
-
-
-def trial_sink(plan: Plan) -> Sink:
-    """Return where the frames of a trial go: through the encoder of the real result, into nothing."""
-    info, size = plan.info, plan.target.size
-    if plan.output is None or plan.settings is None:
-        return NullSink(info.pixel_format, size)
-    return TrialSink(info, plan.output, settings=plan.settings, size=size, pictures=plan.carry is None)

@@ -61,6 +61,9 @@ class SessionOptions:
     """CPU threads; 0: all cores that this process may use."""
     in_flight: int = 0
     """Frames at once; 0: the backend's choice."""
+    streams: int = 0
+    """Groups that the threads are split into, each with a frame of its own; 0: the backend's choice. Of
+    OpenVINO on CPUs only."""
 
 
 @dataclass(frozen=True, slots=True)

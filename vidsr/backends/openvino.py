@@ -198,10 +198,11 @@ class OpenVinoBackend:
         in_flight = options.in_flight or 2
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _hint(device, precision)}
         if device == "CPU":
+            threads = options.threads or usable_cores()
             settings |= {
                 # Streams split the threads between requests; one stream keeps all threads on one frame.
-                "NUM_STREAMS": 1,
-                "INFERENCE_NUM_THREADS": options.threads or usable_cores(),
+                "NUM_STREAMS": max(1, min(options.streams, threads)),
+                "INFERENCE_NUM_THREADS": threads,
                 # Pinned threads would fight with the encoder's for their cores.
                 "ENABLE_CPU_PINNING": False,
             }

@@ -16,8 +16,9 @@ from vidsr.batch.templates import PendingName
 from vidsr.errors import DecodeError, OptionsError, OutputError
 from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import NULL_OUTPUT, Job
-from vidsr.pipeline import keep_part, make_frames, open_sink, open_upscaler, report_of
+from vidsr.pipeline import keep_part, make_frames, open_sink, report_of
 from vidsr.planning import Plan, make_plan
+from vidsr.rehearsal import open_upscaler
 from vidsr.report import JobReport, StageTimes, Work
 from vidsr.reuse import Reuse
 from vidsr.video.cuts import find_cuts

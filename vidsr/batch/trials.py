@@ -27,11 +27,10 @@ from vidsr import records
 from vidsr.errors import BackendError, DecodeError, OptionsError, VidsrError, one_line
 from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
-from vidsr.pipeline import open_upscaler
 from vidsr.planning import Plan, make_plan
+from vidsr.rehearsal import open_upscaler, trial_place, trial_sink
 from vidsr.reuse import Reuse
 from vidsr.stages import flow
-from vidsr.trial import trial_place, trial_sink
 from vidsr.video.reader import Reader, Span
 
 __all__ = ["SECONDS", "main", "rate_of", "work_for"]

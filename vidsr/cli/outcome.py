@@ -34,6 +34,8 @@ def told(report: JobReport) -> str:
     if report.encoder:
         options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
         lines.append(f"encoder   {report.encoder} {options}")
+    if report.threads:
+        lines.append(f"threads   {report.threads}")
     if again := _again(report):
         lines.append(again)
     for stage in report.stages:

@@ -35,6 +35,7 @@ def told(plan: Forecast) -> str:
         rows.append(("", f"written as {plan.written}"))
         options = " ".join(f"{key}={value}" for key, value in plan.encoder_options.items())
         rows.append(("encoder", f"{plan.encoder} {options}"))
+    rows.append(("threads", plan.threads))
     for stream in plan.streams:
         detail = f" ({stream.detail})" if stream.fate == "dropped" else f" {stream.detail}"
         rows.append(

@@ -55,6 +55,11 @@ class TrialSink(Sink):
         if self._writer is not None:
             self._writer.discard()
 
+    @property
+    def coded(self) -> bool:
+        """Whether something came out of the encoder yet."""
+        return bool(self.sizes or (self._writer is not None and self._writer.sizes))
+
     def allocate(self) -> OutputFrame:
         """Return a frame to fill."""
         coded = self._size if self._pictures else (self._settings.width, self._settings.height)
