@@ -49,7 +49,12 @@ def bench(
         list[str] | None,
         typer.Option(help="f32, bf16, ...; several times: several. Default: all that a backend has."),
     ] = None,
-    device: Annotated[str, typer.Option("-d", "--device", help="The backend's device.")] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            "-d", "--device", help="The backend's device; of kernel a set of instructions: avx2, ..."
+        ),
+    ] = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads for the network; 0: all cores.")] = 0,
     seconds: Annotated[
         float | None,

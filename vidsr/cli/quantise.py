@@ -34,9 +34,10 @@ def quantise(
 ) -> None:
     """Make a model's int8 file, and measure what it loses.
 
-    It is calibrated on the pictures that the model was trained on, and measured on Set5, Set14 and five
-    clips. If any of them loses more than 0.1 dB against f32, it is fine-tuned with simulated rounding and
-    measured again; if that does not help, nothing is written and the command fails.
+    It is calibrated on the pictures that the model was trained on, and measured
+    on Set5, Set14 and five clips. If any of them loses more than 0.1 dB against
+    f32, it is fine-tuned with simulated rounding and measured again; if that
+    does not help, nothing is written and the command fails.
     """
     from tempfile import TemporaryDirectory
 

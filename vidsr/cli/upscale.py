@@ -66,7 +66,13 @@ def upscale(
         str, typer.Option(help="auto, or one that 'vidsr doctor' lists.", rich_help_panel=_MODEL)
     ] = _DEFAULTS["backend"],
     device: Annotated[
-        str, typer.Option("-d", "--device", help="The backend's device.", rich_help_panel=_MODEL)
+        str,
+        typer.Option(
+            "-d",
+            "--device",
+            help="The backend's device; of kernel a set of instructions: avx2, ...",
+            rich_help_panel=_MODEL,
+        ),
     ] = _DEFAULTS["device"],
     precision: Annotated[
         str, typer.Option(help="auto (bf16 or f32), f32, bf16 or int8.", rich_help_panel=_MODEL)
