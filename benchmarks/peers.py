@@ -21,20 +21,21 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from peer_setup import luma_of, make_clip, prepare
 from peer_tables import Row, share_apart, table
 
 import vidsr
+from vidsr.backends import get_backend
 from vidsr.errors import VidsrError
 from vidsr.models import Model, find_model
 
-PACKAGES = "vapoursynth vapoursynth-mlrt-ov vapoursynth-mlrt-ort vapoursynth-bestsource onnxruntime numpy"
 CASES = ("null", "x264", "network")
 CHECKED = 8
 """Number of the frame whose luma is compared."""
@@ -159,36 +160,12 @@ def measure(case: str, given: argparse.Namespace, base: dict[str, Any], folder: 
     return [worker.row for worker in workers]
 
 
-def make_clip(source: Path, target: Path, size: str) -> None:
-    """Make a clip smaller."""
-    shrink = ["-vf", f"scale={size.replace('x', ':')}:flags=area", "-pix_fmt", "yuv420p"]
-    coding = "-an -c:v libx264 -crf 20".split()
-    subprocess.run(["ffmpeg", "-v", "error", "-i", str(source), *shrink, *coding, str(target)], check=True)
+class Words(argparse.Action):
+    """Words that stand apart or have commas between them."""
 
-
-def luma_of(clip: Path, number: int) -> np.ndarray:
-    """Return the luma of a frame."""
-    with av.open(str(clip)) as file:
-        for index, frame in enumerate(file.decode(video=0)):
-            if index == number:
-                return frame.to_ndarray()[: frame.height].copy()
-    raise SystemExit(f"{clip} has fewer than {number + 1} frames")
-
-
-def prepare(folder: Path) -> Path:
-    """Make an environment with the peers' packages; return its interpreter."""
-    home = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    names = [sys.executable, "python3.14", "python3.13", "python3.12"]
-    for name in [*names, *map(str, sorted(home.glob("versions/3.1[2-9]*/bin/python")))]:
-        command = [name, "-c", "import sys; sys.exit(sys.version_info < (3, 12))"]
-        if shutil.which(name) and not subprocess.run(command, capture_output=True).returncode:
-            break
-    else:
-        raise SystemExit("vapoursynth needs Python 3.12 or newer, and there is none: install one")
-    subprocess.run([name, "-m", "venv", str(folder)], check=True)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    subprocess.run([str(python), "-m", "pip", "install", *PACKAGES.split()], check=True)
-    return python
+    def __call__(self, _parser: Any, given: argparse.Namespace, values: Any, _option: Any = None) -> None:
+        """Keep them as one list."""
+        setattr(given, self.dest, [word for value in values for word in value.split(",") if word])
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -198,9 +175,13 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--prepare", type=Path, metavar="FOLDER", help="make the others' environment, and end"
     )
     parser.add_argument("--peer-python", type=Path, metavar="PATH", help="the interpreter in it")
-    parser.add_argument("--models", nargs="+", default=["2x-ecbsr-m4c16", "2x-rfdn-s", "2x-imdn-rtc"])
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--precision", nargs="+", default=["f32", "bf16", "int8"], help="vidsr's")
+    many: dict[str, Any] = {"nargs": "+", "action": Words}
+    parser.add_argument("--models", **many, default=["2x-ecbsr-m4c16", "2x-rfdn-s", "2x-imdn-rtc"])
+    parser.add_argument("--cases", **many, default=list(CASES))
+    parser.add_argument("--backend", default="auto", help="vidsr's")
+    parser.add_argument(
+        "--vidsr-precision", "--precision", dest="precision", **many, default=["f32", "bf16", "int8"]
+    )
     parser.add_argument("--streams", nargs="+", type=int, default=[1, 2, 4], help="vs-mlrt's, to choose from")
     parser.add_argument("--clip", type=Path, help="8-bit yuv420p, as it is; else one of the tests' data")
     parser.add_argument("--rounds", type=int, default=3)
@@ -216,6 +197,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         )
     if not given.peer_python.is_file():
         parser.error(f"--peer-python {given.peer_python}: there is no such file")
+    if unknown := set(given.cases) - set(CASES):
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     if given.rounds < 1 or given.seconds <= 0 or min(given.streams) < 1:
         parser.error("--rounds, --seconds and --streams must be more than 0")
     data = os.environ.get("VIDSR_TEST_DATA", "")
@@ -225,6 +208,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     if shutil.which("ffmpeg") is None and (given.clip is None or "x264" in given.cases):
         parser.error("this needs the program ffmpeg")
     try:
+        if given.backend != "auto":
+            get_backend(given.backend)
         given.found = [find_model(name, 2) for name in given.models]
         given.info = None if given.clip is None else vidsr.probe(given.clip)
     except VidsrError as error:
@@ -247,14 +232,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for model in given.found:
-            kept += compared(model, given, folder)
-    if given.json is not None:
-        given.json.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            for figures in compared(model, given, folder):
+                kept.append(figures)
+                if given.json is not None:  # each time: a run that is cut off keeps what it has
+                    given.json.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
-def compared(model: Model, given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Measure one model and print its tables; return all figures."""
-    clip, kept = given.clip, []
+def compared(model: Model, given: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """Measure one model and print its tables; yield the figures of each case."""
+    clip = given.clip
     if clip is None:
         size = "480x270" if model.spec.network in SMALL else "960x540"
         clip = folder / f"{size}.mkv"
@@ -265,7 +251,10 @@ def compared(model: Model, given: argparse.Namespace, folder: Path) -> list[dict
     np.save(plane, luma_of(clip, CHECKED))
     with av.open(str(clip)) as file:
         frames = sum(1 for packet in file.demux(video=0) if packet.size)
+    if frames < LEAST_FRAMES:
+        raise SystemExit(f"{clip} has {frames} frames; {LEAST_FRAMES} are needed")
     base = {"clip": str(clip), "model": str(model.path), "plane": str(plane), "frames": frames}
+    base |= {"backend": given.backend}
     for case in given.cases:
         rows = measure(case, given, base | {"case": case}, folder)
         print(f"\n{model.spec.id}, {info.width}x{info.height}, {case}:\n", *table(rows), sep="\n", flush=True)
@@ -274,10 +263,8 @@ def compared(model: Model, given: argparse.Namespace, folder: Path) -> list[dict
                 print(
                     f"  {row.name}: {', '.join(f'{k} {v}' for k, v in row.versions.items())}", file=sys.stderr
                 )
-        kept.append(
-            {"model": model.spec.id, "clip": clip.name, "case": case, "rows": [asdict(row) for row in rows]}
-        )
-    return kept
+        found = [asdict(row) for row in rows]
+        yield {"model": model.spec.id, "clip": clip.name, "case": case, "rows": found}
 
 
 if __name__ == "__main__":
