@@ -20,6 +20,8 @@ class Row:
     """0: it has none."""
     fps: list[float] = field(default_factory=list)
     """One of each round."""
+    others: float = 0.0
+    """Largest share of all cores that other programs took meanwhile."""
     refused: str = ""
     """Why there are none."""
     versions: dict[str, str] = field(default_factory=dict)

@@ -245,7 +245,20 @@ def answer(way: Any, asked: dict[str, Any]) -> dict[str, Any]:
     if asked["do"] == "luma":
         np.save(asked["into"], way.luma(asked["number"]))
         return {"luma": asked["into"]}
-    return {"fps": way.run(asked["frames"]), "versions": way.versions}
+    wall, busy, own = time.perf_counter(), machine_time(), sum(os.times()[:4])
+    fps = way.run(asked["frames"])
+    wall, busy, own = time.perf_counter() - wall, machine_time() - busy, sum(os.times()[:4]) - own
+    others = max(0.0, busy - own) / wall / cores() if busy else 0.0
+    return {"fps": fps, "others": others, "versions": way.versions}
+
+
+def machine_time() -> float:
+    """Return the seconds that all cores worked, for whomever; 0 where the system does not tell."""
+    file = Path("/proc/stat")
+    if not file.exists():
+        return 0.0
+    _, user, nice, system, _, _, *more = file.read_text().split("\n", 1)[0].split()
+    return sum(map(int, (user, nice, system, *more[:3]))) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

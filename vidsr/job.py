@@ -83,6 +83,9 @@ class Job:
     tile: str = "auto"
     """Side of a tile in source pixels; "0": whole frames; "auto": tiles only where memory asks for them, and
     four overlapping patches for a network that works at the target's size."""
+    reuse: Literal["auto", "off"] = "auto"
+    """auto: frames and parts of frames that equal the last one's are not computed again, where looking for
+    them costs less than it saves; the result is the same."""
     chroma: Literal["bicubic", "nearest"] = "bicubic"
     """How the planes that the network does not make are enlarged."""
 

@@ -18,7 +18,8 @@ from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
 from vidsr.planning import Plan, frame_format, make_plan
 from vidsr.report import JobReport, StageTimes, Work, limiting_stage
-from vidsr.stages import flow
+from vidsr.reuse import PART_TILE, Reuse
+from vidsr.stages import LARGE_BYTES, flow
 from vidsr.upscaler import Upscaler, UpscalerOptions
 from vidsr.video.pictures import PictureSink
 from vidsr.video.reader import Reader, Span
@@ -95,7 +96,7 @@ def make_frames(
     job: Job,
     plan: Plan,
     sink: Sink,
-    upscaler: Upscaler,
+    upscaler: Reuse,
     stretch: Stretch,
     work: Work,
     told: Callable[[], None],
@@ -140,6 +141,8 @@ def make_frames(
         if until is None:
             sink.end(None if stretch.until is None else sink.number_of(stretch.until))
     finally:
+        upscaler.forget()
+        work.reused += upscaler.taken()
         work.warnings += tuple(reader.warnings)
         work.deinterlaced = reader.deinterlaced
 
@@ -192,6 +195,7 @@ def report_of(
         frames_resumed=frames - work.frames,
         seconds=seconds,
         fps=fps,
+        reused=work.reused,
         stages=(*work.stages, finishing),
         limited_by=limiting_stage(work.stages),
         warnings=tuple(dict.fromkeys([*plan.warnings, *notes, *work.warnings])),
@@ -263,19 +267,20 @@ def open_sink(
     )
 
 
-def open_upscaler(job: Job, plan: Plan) -> Upscaler:
+def open_upscaler(job: Job, plan: Plan) -> Reuse:
     """Deploy a plan's model for its source and open the backend."""
-    info = plan.info
-    options = UpscalerOptions(session=plan.session, tile=job.tile)
-    return Upscaler(
-        plan.choice.model,
-        frame_format(job, info),
-        info.width,
-        info.height,
-        plan.backend,
-        options,
-        target=plan.target.size,
-    )
+    info, model, form = plan.info, plan.choice.model, frame_format(job, plan.info)
+
+    def opened(tile: str) -> Upscaler:
+        options = UpscalerOptions(session=plan.session, tile=tile)
+        size = plan.target.size
+        return Upscaler(model, form, info.width, info.height, plan.backend, options, target=size)
+
+    whole = opened(job.tile)
+    # Where no frame waits anywhere, none is kept either.
+    enabled = job.reuse == "auto" and whole.output_bytes <= LARGE_BYTES
+    cut = max(whole.size) > PART_TILE
+    return Reuse(whole, (lambda: opened(str(PART_TILE))) if cut else None, enabled=enabled)
 
 
 def _rest(job: Job, sink: Sink) -> Span:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["JobReport", "StageTimes", "Work", "limiting_stage"]
+__all__ = ["JobReport", "Reused", "StageTimes", "Work", "limiting_stage"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,34 @@ class StageTimes:
 
 
 @dataclass(slots=True)
+class Reused:
+    """What was taken over from the frame before instead of being computed."""
+
+    frames: int = 0
+    """Looked at: all of them, unless looking cost more than it saved."""
+    repeated: int = 0
+    """Of these, whole."""
+    in_part: int = 0
+    """Of these, in some tiles."""
+    tiles: int = 0
+    """Of frames that were repeated in part."""
+    tiles_repeated: int = 0
+    comparing: float = 0.0
+    """Seconds."""
+
+    def __add__(self, other: Reused) -> Reused:
+        """Return what was re-used in two stretches."""
+        return Reused(
+            self.frames + other.frames,
+            self.repeated + other.repeated,
+            self.in_part + other.in_part,
+            self.tiles + other.tiles,
+            self.tiles_repeated + other.tiles_repeated,
+            self.comparing + other.comparing,
+        )
+
+
+@dataclass(slots=True)
 class Work:
     """What was done so far, of a job or of a part of it."""
 
@@ -44,6 +72,7 @@ class Work:
     """Of the reader, and of the network."""
     deinterlaced: str = ""
     """See `JobReport.deinterlace`."""
+    reused: Reused = field(default_factory=Reused)
 
     def add_stages(self, stages: Sequence[StageTimes]) -> None:
         """Add the times of the same stages in another stretch."""
@@ -58,6 +87,7 @@ class Work:
         self.add_stages(other.stages)
         self.warnings += other.warnings
         self.deinterlaced = other.deinterlaced or self.deinterlaced
+        self.reused += other.reused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +132,8 @@ class JobReport:
     """All of it, from opening the source to the final name."""
     fps: float
     """Frames a second of this run, between the first and the last."""
+    reused: Reused = field(default_factory=Reused)
+    """By this run."""
     stages: tuple[StageTimes, ...] = ()
     limited_by: str
     """One sentence."""

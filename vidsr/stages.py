@@ -17,7 +17,7 @@ from vidsr.errors import DecodeError, VidsrError
 from vidsr.frame import Frame
 from vidsr.prefetch import OnDemand, Prefetch
 from vidsr.report import StageTimes
-from vidsr.upscaler import Upscaler
+from vidsr.reuse import Reuse
 from vidsr.video.reader import Reader
 from vidsr.video.sinks import Sink
 from vidsr.video.watch import SourceWatch
@@ -38,7 +38,7 @@ _QUEUE_FRAMES = 8
 
 def flow(
     reader: Reader,
-    upscaler: Upscaler,
+    upscaler: Reuse,
     sink: Sink,
     done: Callable[[int], None],
     *,
@@ -92,7 +92,7 @@ def flow(
 
 
 def _upscaled(
-    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Upscaler, sink: Sink
+    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Reuse, sink: Sink
 ) -> Generator[OutputFrame]:
     """Yield filled frames in order, keeping the upscaler's sessions busy."""
     pending: deque[tuple[Frame, OutputFrame, Ticket]] = deque()

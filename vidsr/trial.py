@@ -12,8 +12,8 @@ from vidsr.job import Job
 from vidsr.pipeline import open_upscaler
 from vidsr.planning import Plan
 from vidsr.report import StageTimes
+from vidsr.reuse import Reuse
 from vidsr.stages import flow
-from vidsr.upscaler import Upscaler
 from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink
 from vidsr.video.trial_sink import TrialSink
@@ -104,7 +104,7 @@ def trial_place(job: Job, plan: Plan) -> float:
     return begin + length / 3 if length > _LONG else begin
 
 
-def _try_from(place: float, job: Job, plan: Plan, upscaler: Upscaler, opening: float) -> Trial:
+def _try_from(place: float, job: Job, plan: Plan, upscaler: Reuse, opening: float) -> Trial:
     begins = place > (job.start or 0.0)
     span = Span(start=place or None, end=job.end, frames=None if begins else job.frames)
     arrivals: list[float] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import lcm
 from types import TracebackType
@@ -16,7 +16,7 @@ from vidsr.frame import Frame, PixelFormat, Plane, Planes
 from vidsr.models.deploy import Deployed, FrameFormat, deploy
 from vidsr.models.lookup import Model
 from vidsr.tiled import TiledTicket
-from vidsr.tiling import TilePlan, plan_corners, plan_tiles
+from vidsr.tiling import Tile, TilePlan, plan_corners, plan_tiles
 
 __all__ = ["AUTO_TILE", "WHOLE_FRAME_PIXELS", "Upscaler", "UpscalerOptions"]
 
@@ -42,8 +42,11 @@ class Upscaler:
         size_out: Width and height of the results.
         output_bytes: Of the planes of a result.
         in_flight: How many frames to keep submitted for full speed.
+        layout: Of the frames.
+        size: Their width and height.
         plan: How frames are cut.
         cut: The same in words.
+        exact_tiles: Whether tiles would give the very samples that its whole frames have.
         notes: Decisions that a report should warn of.
     """
 
@@ -82,9 +85,9 @@ class Upscaler:
         own = (width * spec.scale, height * spec.scale)
         self.size_out = target or own
         self.notes: list[str] = []
-        self._layout: PixelFormat = frame_format.pixel_format
-        self.output_bytes = self._layout.frame_bytes(*self.size_out)
-        self._size = self._padded = (width, height)
+        self.layout: PixelFormat = frame_format.pixel_format
+        self.output_bytes = self.layout.frame_bytes(*self.size_out)
+        self.size = self._padded = (width, height)
         if spec.input == "low" and self.size_out == own:
             # At other scales a padded frame would have other filter phases: the graph itself pads there.
             self._padded = (
@@ -100,7 +103,8 @@ class Upscaler:
         if not single:
             deployed = self._deploy(model, frame_format, self.plan.width, self.plan.height)
         self.cut = self._corners(model) if corners else self._in_words()
-        self._direct = single and self._padded == self._size
+        self._direct = single and self._padded == self.size
+        self.exact_tiles = self._direct and self.size_out == own and deployed.exact and backend.tiles_exact
         self._session: Session = backend.open(deployed, options.session)
         self.in_flight = self._session.in_flight if single else 1
 
@@ -121,12 +125,22 @@ class Upscaler:
         """Wait for the work in progress and free the model."""
         self._session.close()
 
-    def submit(self, src: Planes, dst: Planes) -> Ticket:
+    def check(self, src: Planes, dst: Planes) -> None:
+        """Check the planes of a `submit`.
+
+        Raises:
+            ValueError: They have other shapes or types.
+        """
+        self.layout.check(src, *self.size)
+        self.layout.check(dst, *self.size_out)
+
+    def submit(self, src: Planes, dst: Planes, tiles: tuple[Tile, ...] | None = None) -> Ticket:
         """Start upscaling.
 
         Args:
             src: Planes of the format and size given to the constructor.
             dst: Planes of the same format and the target's size, written in place.
+            tiles: Those of the plan that are made; the rest of `dst` stays as it is. None: all.
 
         Returns:
             A ticket; both belong to the upscaler until its ``result()``.
@@ -134,15 +148,15 @@ class Upscaler:
         Raises:
             ValueError: The planes have other shapes or types.
         """
-        self._layout.check(src, *self._size)
-        self._layout.check(dst, *self.size_out)
+        self.check(src, dst)
         if self._direct:
             return self._session.submit(src, dst)
-        return TiledTicket(self._session, self._layout, self._ratio, self.plan, self._pad(src), dst)
+        plan = self.plan if tiles is None else replace(self.plan, tiles=tiles)
+        return TiledTicket(self._session, self.layout, self._ratio, plan, self._pad(src), dst)
 
     def upscale(self, frame: Frame) -> Frame:
         """Return the frame, upscaled, with its times and colour."""
-        dst = self._layout.allocate(*self.size_out)
+        dst = self.layout.allocate(*self.size_out)
         self.submit(frame.planes, dst).result()
         return Frame(
             planes=dst,
@@ -181,7 +195,7 @@ class Upscaler:
         if 0 < side < least:
             raise OptionsError(f"{spec.id} needs tiles of at least {least} pixels")
         plan = plan_tiles(width, height, side, halo=whole.halo, align=whole.align, least=least)
-        pixels = self._layout
+        pixels = self.layout
         free = lcm(
             1 << max(pixels.chroma_shift_x, pixels.chroma_shift_y),
             spec.multiple if spec.input == "low" else 1,
@@ -203,7 +217,7 @@ class Upscaler:
         if uncut:
             shape = f"tiles are as {uncut[0]} as the frame"
             shape = "whole frames are used" if len(plan.tiles) == 1 else shape
-            sizes = " to ".join(f"{w}x{h}" for w, h in (self._size, self.size_out))
+            sizes = " to ".join(f"{w}x{h}" for w, h in (self.size, self.size_out))
             self.notes.append(f"{shape}: from {sizes} no cut would fall between whole pixels of both")
 
     def _in_words(self) -> str:
@@ -220,9 +234,9 @@ class Upscaler:
 
     def _pad(self, src: Planes) -> Planes:
         """Repeat the last row and column until the planes have the size that the network takes."""
-        if self._padded == self._size:
+        if self._padded == self.size:
             return src
-        shapes = self._layout.plane_shapes(*self._padded)
+        shapes = self.layout.plane_shapes(*self._padded)
         padded: list[Plane] = []
         for plane, (rows, columns) in zip(src, shapes, strict=True):
             more = ((0, rows - plane.shape[0]), (0, columns - plane.shape[1]))

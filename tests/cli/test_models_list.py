@@ -13,7 +13,7 @@ import pytest
 from vidsr.cli import _run, listing
 from vidsr.cli.listing import entry_of, table
 from vidsr.models import lookup
-from vidsr.models.card import load_card, write_card
+from vidsr.models.card import ModelFile, load_card, write_card
 from vidsr.models.lookup import list_models
 
 ENGINES = Path(__file__).parents[2] / "engines"
@@ -24,6 +24,7 @@ ID = "2x-ecbsr-m4c16"
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three models: a whole one, one without figures, one whose file is damaged."""
     spec = load_card(ENGINES / f"{ID}.toml")
+    spec = replace(spec, files={**spec.files, "int8": ModelFile(f"{ID}.int8.onnx", "0" * 64)})
     file = tmp_path / f"{ID}.onnx"
     shutil.copy(ENGINES / file.name, file)
     quality = {"set5": {"psnr_y_float": 37.125}, "set14": {"psnr_y_float": 32.6}}
@@ -46,16 +47,16 @@ def printed(capfd: pytest.CaptureFixture[str], *arguments: str) -> str:
 @pytest.mark.usefixtures("engines")
 def test_a_line_a_model(capfd: pytest.CaptureFixture[str]) -> None:
     lines = printed(capfd).splitlines()
-    heads = "model scale kind parameters file kMAC/px speed Set5 Set14 description"
+    heads = "model scale kind parameters file kMAC/px speed int8 Set5 Set14 description"
     assert lines[0].split() == heads.split()
     by_id = {name: line for line in lines[1:] for name in re.findall(r"\S*x-\S+", line)[:1]}
     cells = re.split(r"  +", by_id[ID].removeprefix("* "))
     assert cells == [
-        ID, "2x", "clean", "10,100", "42 kB", "9.9", "real time", "37.12", "32.60", "as it should be",
+        ID, "2x", "clean", "10,100", "42 kB", "9.9", "real time", "yes", "37.12", "32.60", "as it should be",
     ]  # fmt: skip
     assert by_id[ID].startswith("* ")
     assert by_id["2x-ecbsr-new"].startswith("  2x")
-    assert re.search(r"real time +- +- +ECBSR", by_id["2x-ecbsr-new"])
+    assert re.search(r"real time +yes +- +- +ECBSR", by_id["2x-ecbsr-new"])
     assert re.search(r"clean +- +0 kB +- +- +", by_id["2x-ecbsr-broken"])
 
 

@@ -203,6 +203,13 @@ def test_a_damaged_model_is_a_row_and_the_others_are_measured(tmp_path: Path) ->
     assert (good.model, good.refused) == ("2x-ecbsr-m4c16", None)
 
 
+def test_a_precision_that_a_model_does_not_offer_is_a_row() -> None:
+    wanted = Wanted(models=["2x-rfdn-s"], backends=["openvino"], precisions=["f32", "int8"], **QUICK)
+    good, none = measure_networks(wanted).rows
+    assert (good.precision, good.refused) == ("f32", None)
+    assert (none.precision, none.refused) == ("int8", "2x-rfdn-s does not offer int8")
+
+
 def test_the_peak_is_the_kernels_own_or_the_fastest_of_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {"plain": 0.0, "narrow": 1e9, "wide": 4e9, "half": 8e9}
     parts = ((4, 4, 4, 4), (True, False, False))

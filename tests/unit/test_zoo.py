@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vidsr.choice import AUTO_NETWORK
+from vidsr.evaluation.gate import CLIPS, MOST_LOST, PICTURES
 from vidsr.models.card import ModelSpec
 from vidsr.models.cost import cost_of
 from vidsr.models.lookup import Model, find_model, list_models
@@ -38,15 +39,33 @@ def recipe_of(spec: ModelSpec) -> Recipe:
 
 def test_files_and_cards_belong_together() -> None:
     assert MODELS
-    assert {p.stem for p in ENGINES.glob("*.onnx")} == {m.spec.id for m in MODELS}
+    named = {file.name for m in MODELS for file in m.spec.files.values()}
+    assert {p.name for p in ENGINES.glob("*.onnx")} == named
     assert {p.stem for p in ENGINES.glob("*.toml")} == {m.spec.id for m in MODELS}
 
 
 @every_model
 def test_the_file_is_the_card_s(model: Model) -> None:
-    assert set(model.spec.files) == {"f32"}
+    assert set(model.spec.files) <= {"f32", "int8"}
     assert model.path == ENGINES / f"{model.spec.id}.onnx"
     assert model.proto.graph.node  # read against the card's digest, channels and scale
+
+
+@pytest.mark.parametrize("model", [m for m in MODELS if m.offers("int8")], ids=lambda m: m.spec.id)
+def test_int8_is_offered_only_where_it_loses_little(model: Model) -> None:
+    int8 = model.at("int8")
+    assert int8.file == ENGINES / f"{model.spec.id}.int8.onnx"
+    kinds = [node.op_type for node in int8.proto.graph.node]  # read against the card's digest
+    assert 0 < kinds.count("QuantizeLinear") < kinds.count("Conv")
+    figures = {k.removeprefix("int8/"): v for k, v in model.spec.quality.items() if k.startswith("int8/")}
+    assert list(figures) == [*PICTURES, *(clip.stem.lower() for clip in CLIPS)]
+    for name, measured in figures.items():
+        assert measured["psnr_y_lost"] <= MOST_LOST, name
+        assert measured["psnr_y_f32"] - measured["psnr_y"] == pytest.approx(measured["psnr_y_lost"], abs=2e-3)
+    for name in PICTURES:  # of this very f32 file
+        assert figures[name]["psnr_y_f32"] == pytest.approx(
+            model.spec.quality[name]["psnr_y_float"], abs=2e-3
+        )
 
 
 def test_every_family_has_one_default_for_each_kind_of_source() -> None:

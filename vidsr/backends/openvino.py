@@ -9,7 +9,6 @@ disk, and nothing is reported: see `_import_quietly`.
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 import threading
 from collections.abc import Mapping
@@ -183,6 +182,7 @@ class OpenVinoBackend:
             "device_name": str(core.get_property(device, "FULL_DEVICE_NAME")),
             "capabilities": " ".join(sorted(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))),
             "precision": precision,
+            **({"beside_int8": _hint(device, precision)} if precision == "int8" else {}),
         }
 
     def open(self, deployed: Deployed, options: SessionOptions) -> Session:
@@ -196,9 +196,7 @@ class OpenVinoBackend:
         if precision == "int8" and deployed.stored != "int8":
             raise EngineBuildError("this graph is not of an int8 file", stage="inference")
         in_flight = options.in_flight or 2
-        settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _beside_int8() if precision == "int8" else precision
-        }
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _hint(device, precision)}
         if device == "CPU":
             settings |= {
                 # Streams split the threads between requests; one stream keeps all threads on one frame.
@@ -247,9 +245,15 @@ def _precisions(device: str) -> tuple[str, ...]:
     return ("f32", *(name for name in ("bf16", "int8") if name.upper() in able))
 
 
-def _beside_int8() -> str:
-    """Return the precision of what an int8 graph does not compute in integers."""
-    return os.environ.get("X_HINT", "f32")
+def _hint(device: str, precision: str) -> str:
+    """Return the precision of what is not computed in integers.
+
+    Beside int8 that is bf16 where there is one: ECBSR-M4C16 takes 0.72 of bf16's time so, 0.80 with f32, and
+    loses 0.005 to 0.012 dB more.
+    """
+    if precision != "int8":
+        return precision
+    return "bf16" if "bf16" in _precisions(device) else "f32"
 
 
 def run_interchange(model: Model, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -57,7 +57,8 @@ def memory_of(plan: Plan) -> int:
     queues = min(_DECODED * source, SOURCE_BYTES + 8 * source) + min(
         _WAITING * result, RESULT_BYTES + 2 * result
     )
-    return int(_BASE + queues + network + encoder)
+    kept = source + result  # the last frame, which the next may repeat
+    return int(_BASE + queues + kept + network + encoder)
 
 
 def room_here() -> int | None:

@@ -19,7 +19,7 @@ from vidsr.job import NULL_OUTPUT, Job
 from vidsr.pipeline import keep_part, make_frames, open_sink, open_upscaler, report_of
 from vidsr.planning import Plan, make_plan
 from vidsr.report import JobReport, StageTimes, Work
-from vidsr.upscaler import Upscaler
+from vidsr.reuse import Reuse
 from vidsr.video.cuts import find_cuts
 from vidsr.video.output import was_named
 from vidsr.video.sinks import Sink, Stretch
@@ -58,7 +58,7 @@ class Steps:
         """Take the number of CPU threads for the network; 0: all cores."""
         self._threads = threads
         self._plans: OrderedDict[str, tuple[Job, Plan]] = OrderedDict()
-        self._networks: OrderedDict[tuple[Any, ...], Upscaler] = OrderedDict()
+        self._networks: OrderedDict[tuple[Any, ...], Reuse] = OrderedDict()
 
     def __enter__(self) -> Steps:
         """Return self."""
@@ -248,14 +248,14 @@ class Steps:
         while len(self._plans) > _KEPT_PLANS:
             self._plans.popitem(last=False)
 
-    def _network(self, job: Job, plan: Plan) -> Upscaler:
+    def _network(self, job: Job, plan: Plan) -> Reuse:
         """Return a plan's network, open."""
         info = plan.info
         key = (
             plan.choice.model.sha256,
             plan.choice.model.spec.value_range,
             (info.width, info.height, info.pixel_format, info.color),
-            (plan.target.size, job.tile, job.chroma),
+            (plan.target.size, job.tile, job.chroma, job.reuse),
             (plan.backend.name, plan.session, *sorted(plan.runtime.items())),
         )
         if key not in self._networks:

@@ -29,9 +29,9 @@ from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
 from vidsr.job import Job
 from vidsr.pipeline import open_upscaler
 from vidsr.planning import Plan, make_plan
+from vidsr.reuse import Reuse
 from vidsr.stages import flow
 from vidsr.trial import trial_place, trial_sink
-from vidsr.upscaler import Upscaler
 from vidsr.video.reader import Reader, Span
 
 __all__ = ["SECONDS", "main", "rate_of", "work_for"]
@@ -140,7 +140,7 @@ class _Made:
     seconds: float
 
 
-def work_for(seconds: float, job: Job, plan: Plan, upscaler: Upscaler) -> _Made:
+def work_for(seconds: float, job: Job, plan: Plan, upscaler: Reuse) -> _Made:
     """Decode, upscale and encode, into nothing, as a job does, and begin again where the source ends.
 
     The encoder is emptied after each pass, and that counts: so all the work for these frames does.

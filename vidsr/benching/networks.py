@@ -28,7 +28,7 @@ from vidsr.benching.subjects import (
     through,
 )
 from vidsr.cores import processor, usable_cores
-from vidsr.errors import BackendError, ModelError, one_line
+from vidsr.errors import BackendError, ModelError, OptionsError, one_line
 from vidsr.identity import own_version
 from vidsr.models.cost import cost_of
 from vidsr.upscaler import Upscaler
@@ -181,7 +181,7 @@ class _Bench:
             return self._refusal(setting, setting.refused)
         try:
             upscaler = stack.enter_context(setting.open(self._format, self._wanted.size))
-        except (BackendError, ModelError) as error:
+        except (BackendError, ModelError, OptionsError) as error:  # such as a model without int8
             return self._refusal(setting, error.message)
         self.warnings += upscaler.notes
         path = None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Entry", "entry_of", "rows", "table", "terminal_width"]
 
-_HEADS = ("", *"model scale kind parameters file kMAC/px speed Set5 Set14 description".split())
+_HEADS = ("", *"model scale kind parameters file kMAC/px speed int8 Set5 Set14 description".split())
 _RIGHT = {"parameters", "file", "kMAC/px", "Set5", "Set14"}
 _UNKNOWN = "-"
 
@@ -76,6 +76,7 @@ def rows(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
                 _UNKNOWN if entry.file_bytes is None else _size(entry.file_bytes),
                 _UNKNOWN if cost is None else f"{cost.kmac:.1f}",
                 _UNKNOWN if cost is None else cost.speed,
+                "yes" if "int8" in spec.files else _UNKNOWN,
                 _psnr(spec, "set5"),
                 _psnr(spec, "set14"),
                 spec.description or _UNKNOWN,
@@ -97,11 +98,11 @@ def table(entries: Sequence[Entry], width: int | None) -> str:
             lines += [_line(row[:-1], widths), f"  {_cut(row[-1], width - 2)}"]
         return "\n".join(lines)
     lines = []
-    for mark, name, _, kind, parameters, size, kmac, speed, set5, set14, told in cells[1:]:
+    for mark, name, _, kind, parameters, size, kmac, speed, int8, set5, set14, told in cells[1:]:
         lines += [
             f"{mark:1} {name}",
             f"  {kind}, {speed} ({kmac} kMAC/px)",
-            f"  {parameters} parameters, {size}",
+            f"  {parameters} parameters, {size}{', int8' if int8 == 'yes' else ''}",
             f"  Set5 {set5}, Set14 {set14} dB",
             f"  {told}",
         ]

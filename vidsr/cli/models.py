@@ -30,6 +30,8 @@ def list_(
     up to 12.5 (25 frames of 960x540 a second on two cores with bf16), "fast"
     up to 25, "slow" up to 125, "very slow" above.
 
+    int8: whether --precision int8 and --fast have a file of the model.
+
     Set5, Set14: PSNR-Y in dB by the card, of unrounded luma.
     """
     from vidsr.cli.listing import entry_of, table, terminal_width

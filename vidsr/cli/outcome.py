@@ -34,9 +34,23 @@ def told(report: JobReport) -> str:
     if report.encoder:
         options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
         lines.append(f"encoder   {report.encoder} {options}")
+    if again := _again(report):
+        lines.append(again)
     for stage in report.stages:
         waited = stage.waited_for_input + stage.waited_for_room
         lines.append(f"{stage.name:9} worked {stage.worked:7.2f} s, waited {waited:7.2f} s")
     lines.append(report.limited_by)
     lines += [f"warning: {text}" for text in report.warnings]
     return "\n".join(map(one_line, lines))
+
+
+def _again(report: JobReport) -> str | None:
+    """Return the line on what was taken over from frames before; None: nothing was."""
+    reused = report.reused
+    if not reused.repeated + reused.in_part:
+        return None
+    made = report.frames - report.frames_resumed
+    share = reused.comparing / max([stage.wall for stage in report.stages], default=0.0)
+    parts = f", {reused.in_part} in part" if reused.in_part else ""
+    repeated = f"{reused.repeated} of {made} frames repeated{parts}"
+    return f"re-use    {repeated}; comparing took {share:.1%} of the time"

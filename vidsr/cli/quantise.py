@@ -49,13 +49,15 @@ def quantise(
     model = named_model(name)
     if model is None:
         raise OptionsError(f"no model is called '{name}'", hint="'vidsr models list' tells the names")
+    if (model.spec.channels, model.spec.input) != (1, "low"):
+        raise OptionsError(f"{model.spec.id} is not a network for luma", hint="those can be quantised")
     if write:
         check_card(model)
     patches = cut_patches(training_folders(model, data), model.spec.scale)
     quantised = calibrated(model.proto, patches.some(192))
     with TemporaryDirectory() as staging:
         made = staged(model, quantised.graph, Path(staging))
-        losses, results = measured(model, made, data)
+        losses = measured(model, made, data)
         typer.echo(_told("calibrated", losses))
         if not passes(losses) and steps:
             import_torch()
@@ -63,14 +65,14 @@ def quantise(
 
             tuned = fine_tuned(quantised, model.proto, patches, steps=steps)
             made = staged(model, tuned.graph, Path(staging))
-            losses, results = measured(model, made, data)
+            losses = measured(model, made, data)
             typer.echo(_told(f"fine-tuned, {steps} steps", losses))
         if not passes(losses):
             failed = ", ".join(f"{x.name} {x.lost:.3f}" for x in losses if not passes([x]))
             typer.echo(f"not offered: more than {MOST_LOST} dB lost on {failed}", err=True)
             raise typer.Exit(1)
         if write:
-            typer.echo(offer(model, made, results))
+            typer.echo(offer(model, made, losses))
 
 
 def _told(how: str, losses: Sequence[Loss]) -> str:

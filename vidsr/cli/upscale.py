@@ -151,6 +151,13 @@ def upscale(
     encoder_threads: Annotated[
         int, typer.Option(help="Threads of the encoder; 0: all cores.", rich_help_panel=_RUN)
     ] = _DEFAULTS["encoder_threads"],
+    reuse: Annotated[
+        str,
+        typer.Option(
+            help="auto: what equals the last frame is not computed again; off. The result is the same.",
+            rich_help_panel=_RUN,
+        ),
+    ] = _DEFAULTS["reuse"],
     segment_frames: Annotated[
         int,
         typer.Option(help="Least number of frames between points to resume at.", rich_help_panel=_RUN),

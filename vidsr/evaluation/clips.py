@@ -31,7 +31,7 @@ from vidsr.upscaler import UpscalerOptions
 from vidsr.video.enlarge import enlarge
 from vidsr.video.xpsnr import Xpsnr
 
-__all__ = ["Watcher", "evaluate_clip"]
+__all__ = ["Watcher", "compared_size", "evaluate_clip"]
 
 _EQUAL_DB = 100.0
 """What a frame without any difference counts as, so that one black frame does not make a mean infinite."""
@@ -70,7 +70,7 @@ def evaluate_clip(
         OptionsError: It is too small, or the encoder does not take it or an option.
         BackendError: The backend cannot run a model.
     """
-    size = _compared_size(info, coding.scale)
+    size = compared_size(info, coding.scale)
     layout, color, rate = info.pixel_format, info.color, _sane_rate(info)
     small = Small(info, coding.frames, size, coding.scale)
     frame_format = FrameFormat(layout, color.matrix, color.range, color.chroma_location)
@@ -96,7 +96,7 @@ def evaluate_clip(
     return ClipScores(Path(info.path).stem.lower(), size, small.count, float(rate), tuple(points))
 
 
-def _compared_size(info: VideoInfo, scale: int) -> tuple[int, int]:
+def compared_size(info: VideoInfo, scale: int) -> tuple[int, int]:
     """Return the largest size whose small frames have whole chroma samples."""
     layout = info.pixel_format
     if layout.family == "gbr":

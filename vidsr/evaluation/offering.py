@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vidsr.evaluation.results import Results
-from vidsr.models.card import ModelFile
+from vidsr.evaluation.gate import Loss
+from vidsr.models.card import ModelFile, write_card
 from vidsr.models.lookup import Model
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def staged(model: Model, graph: onnx.ModelProto, folder: Path) -> Model:
     return Model(replace(model.spec, files=files), folder / model.path.name, "int8")
 
 
-def offer(model: Model, made: Model, results: Results) -> Path:
+def offer(model: Model, made: Model, losses: Sequence[Loss]) -> Path:
     """Put a staged int8 file beside the model's f32 file, it and its figures into the card; return the card.
 
     The file comes first: a card without it would be wrong, a file without a card only lies there.
@@ -35,7 +36,11 @@ def offer(model: Model, made: Model, results: Results) -> Path:
     part = folder / f".{made.file.name}.part"
     part.write_bytes(made.file.read_bytes())
     part.replace(folder / made.file.name)
-    beside = Model(made.spec, model.path, "int8")
-    kept = {k: v for k, v in made.spec.quality.items() if not k.startswith("int8/")}
-    results.models = {name: replace(beside, spec=replace(made.spec, quality=kept)) for name in results.models}
-    return results.write_cards()[0]
+    quality = {name: table for name, table in made.spec.quality.items() if not name.startswith("int8/")}
+    for loss in losses:
+        quality[f"int8/{loss.name}"] = {
+            "psnr_y": round(loss.int8, 3),
+            "psnr_y_f32": round(loss.f32, 3),
+            "psnr_y_lost": round(loss.lost, 3),
+        }
+    return write_card(replace(made.spec, quality=quality), folder)

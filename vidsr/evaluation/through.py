@@ -30,11 +30,15 @@ def opened(
 ) -> Iterator[Enlarger]:
     """Open `model` for frames of width x height; yield what enlarges them `scale` times.
 
+    An int8 file runs in int8, whatever the options say for the others.
+
     Raises:
         ModelError: The model cannot be deployed for this format.
         BackendError: The backend cannot run it.
     """
-    if options.session.precision == "auto" and model.spec.value_range == 255:
+    if model.precision == "int8":
+        options = replace(options, session=replace(options.session, precision="int8"))
+    elif options.session.precision == "auto" and model.spec.value_range == 255:
         # As in planning: the skip connection is inside such graphs, where bf16 costs whole code values.
         options = replace(options, session=replace(options.session, precision="f32"))
     target = (width * scale, height * scale)

@@ -36,13 +36,22 @@ class Picture:
 class GraphWriter:
     """Collects nodes; every method that returns a `Picture` adds nodes for it."""
 
-    def __init__(self, opset: int = _OPSET) -> None:
+    def __init__(self, opset: int = _OPSET, *, wary: bool = False) -> None:
+        """Begin a graph.
+
+        Args:
+            opset: At least.
+            wary: Keep OpenVINO 2026 from taking a uint16 plane and its factor for a tensor of an int8 graph:
+                it would compute the product in integers, where 0..1 is 0. A Relu between them keeps it
+                from that, and changes no code.
+        """
         from onnx import helper, numpy_helper
 
         self._make_node = helper.make_node
         self._helper = helper
         self._to_tensor = numpy_helper.from_array
         self._opset = max(opset, _OPSET)
+        self._wary = wary
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._initializers: list[onnx.TensorProto] = []
@@ -160,7 +169,8 @@ class GraphWriter:
 
     def from_codes(self, picture: Picture) -> Picture:
         """Return integer codes as f32."""
-        return self._like(picture, self.node("Cast", picture.name, to=1))
+        values = self.node("Cast", picture.name, to=1)
+        return self._like(picture, self.node("Relu", values) if self._wary else values)
 
     def to_codes(self, picture: Picture, peak: int) -> Picture:
         """Return f32 codes clipped to 0..peak, rounded half to even, as uint8 or uint16."""

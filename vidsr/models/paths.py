@@ -40,7 +40,8 @@ class _Paths:
         self.peak = self.pixels.peak
         self.size = lattice.source
         self.target = self.pixels.plane_shapes(lattice.target[1], lattice.target[0])
-        self.writer = GraphWriter(interchange_opset(model.proto))
+        wary = model.precision == "int8" and self.peak > 255
+        self.writer = GraphWriter(interchange_opset(model.proto), wary=wary)
 
     def write(self) -> bytes:
         shapes = self.pixels.plane_shapes(self.size[1], self.size[0])

@@ -19,7 +19,7 @@ __all__ = ["Moments", "best_codes", "fitted_layer", "moments_of"]
 
 F64 = NDArray[np.float64]
 
-_RIDGE = 1e-2
+_RIDGE = 0.1
 """How strongly fitted weights are held to the original ones, as a part of the mean power of the inputs."""
 _SAMPLES = 60_000
 """About how many results of a layer are looked at: far more than it has inputs."""

@@ -25,7 +25,7 @@ def fine_tuned(
     *,
     steps: int,
     batch: int = 8,
-    rate: float = 0.1,
+    rate: float = 0.05,
     seed: int = 0,
     told: Callable[[int, float], object] = lambda *_: None,
 ) -> Quantised:

@@ -156,14 +156,12 @@ def _compute(step: Step, inputs: list[Any]) -> list[Any]:
             return [tuple(inputs[0].shape)]
         case "Resize":
             return [F.interpolate(inputs[0], size=inputs[3][2:], mode="bilinear", align_corners=False)]
-        case "Concat":
-            return [torch.cat(inputs, dim=options["axis"])]
     return [_OPERATORS[step.kind](options, *inputs)]
 
 
 _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "Add": lambda _, x, y: x + y,
-    "Concat": lambda _, *parts: torch.cat(parts, dim=1),
+    "Concat": lambda o, *parts: torch.cat(parts, dim=o["axis"]),
     "DepthToSpace": lambda o, x: F.pixel_shuffle(x, o["blocksize"]),
     "LeakyRelu": lambda o, x: F.leaky_relu(x, o.get("alpha", 0.01)),
     "MaxPool": lambda o, x: F.max_pool2d(x, tuple(o["kernel_shape"]), tuple(o.get("strides", [1, 1]))),

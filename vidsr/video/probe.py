@@ -31,6 +31,9 @@ READ_TIMEOUT = 60.0
 """Seconds of waiting for one packet, after which a job gives its source up."""
 _MAX_LOSSES = 300  # packets without a picture before the first one that has one
 
+_BARE = frozenset(("h264", "hevc", "vvc", "evc", "cavsvideo", "m4v", "mpegvideo"))
+"""FFmpeg's names for files that are nothing but a coded stream."""
+
 
 def video_stream(container: av.container.InputContainer, path: Source, index: int | None = None) -> Any:
     """Return the video stream of an index, or the first one that is not an attached picture.
@@ -138,7 +141,7 @@ def _describe(
     source_format = frame.format.name
     pixel_format = nearest_planar(source_format, opaque=has_opaque_palette(frame))
     attached = side_data(carrier)
-    rate = stream.average_rate or stream.guessed_rate or stream.base_rate
+    rate = _rate(container.format.name, stream)
     duration = _duration(container, stream)
     counted = stream.frames or (round(duration * rate) if duration and rate else None)
     time_base = stream.time_base or Fraction(1, 90000)
@@ -154,7 +157,7 @@ def _describe(
         pixel_format=pixel_format,
         source_format=source_format,
         color=color_of(carrier, pixel_format, chroma_location(frame) if pixel_format.subsampled else None),
-        frame_rate=Fraction(rate) if rate else None,
+        frame_rate=rate,
         time_base=Fraction(time_base),
         start_pts=pts,
         start_time=Fraction(container.start_time or 0, 1_000_000),
@@ -177,6 +180,17 @@ def _describe(
         stream_tags=dict(stream.metadata),
         dispositions=disposition_names(stream),
     )
+
+
+def _rate(file_format: str, stream: Any) -> Fraction | None:
+    """Return the frame rate that a file tells.
+
+    A bare stream has no times: FFmpeg's average is then its own default of 25, whatever the stream says.
+    """
+    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    if file_format in _BARE:
+        rates.append(rates.pop(0))
+    return next((Fraction(rate) for rate in rates if rate), None)
 
 
 def _duration(container: av.container.InputContainer, stream: Any) -> float | None:
