@@ -54,6 +54,8 @@ class VapourSynth:
         self.versions = {"vapoursynth": str(vs.__version__.release_major)}
         if task["plugin"] == "ov":
             hints = {"INFERENCE_PRECISION_HINT": task["precision"], "NUM_STREAMS": task["streams"]}
+            if not task["pinned"]:
+                hints["ENABLE_CPU_PINNING"] = "NO"
             large = core.ov.Model(luma, network_path=task["model"], device="CPU", config=lambda: hints)
             self.versions |= {"vs-mlrt": text(core.ov.Version()["version"])}
             self.versions |= {"openvino": text(core.ov.Version()["openvino_version"])}
@@ -117,7 +119,7 @@ class Vidsr:
         self.vidsr, self.encode = vidsr, task["case"] == "x264"
 
     def _job(self, output: Path, frames: int, **options: Any) -> Any:
-        named = {name: self.task[name] for name in ("model", "backend", "precision")}
+        named = {name: self.task[name] for name in ("model", "backend", "precision", "reuse")}
         source = Path(self.task["clip"])
         return self.vidsr.Job(source=source, output=output, frames=frames, overwrite=True, **named, **options)
 

@@ -6,11 +6,12 @@
 Cases: "null", the whole pipeline without an encoder; "x264", the same with x264 veryfast at crf 18;
 "network", one luma plane alone. vs-mlrt reads with bestsource, gives luma to the network as codes over 255,
 enlarges chroma by bicubic, and is pulled by its own threads (null) or piped into ffmpeg (x264). Of its stream
-counts the fastest is measured. Every way is a process of its own, warm, and one at a time works: rounds go
-through all of them in turn, every other one backwards. The clock starts at the ninth frame and stops when the
-last one is out and the encoder is empty: start-up and compilation are left out for everybody. Printed are
-medians: of frames a second, and of the ratio "vidsr is ... times as fast" within a round. A run during which
-other programs took cores is done again, a few times.
+counts, with OpenVINO's threads pinned to cores and free, the fastest is measured. vidsr computes every frame
+in full like the others (--reuse auto: as it does by default). Every way is a process of its own, warm, and
+one at a time works: rounds go through all of them in turn, every other one backwards. The clock starts at the
+ninth frame and stops when the last one is out and the encoder is empty: start-up and compilation are left out
+for everybody. Printed are medians: of frames a second, and of the ratio "vidsr is ... times as fast" within a
+round. A run during which other programs took cores is done again, a few times.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ CASES = ("null", "x264", "network")
 CHECKED = 8
 """Number of the frame whose luma is compared."""
 LEAST_FRAMES = 20
+CHOOSING = 3
+"""Runs of each of a way's shapes, of which the fastest one decides."""
 OTHERS, TRIES = 0.05, 4
 """A run is done again, so often at most, if other programs took more than this share of all cores."""
 SMALL = {"rfdn", "imdn"}
@@ -100,17 +103,19 @@ class Worker:
 
 def open_best(python: str, name: str, tasks: Sequence[Mapping[str, Any]]) -> Worker:
     """Return the fastest of several workers; the others end."""
-    workers = [Worker(python, Row(name, task.get("streams", 0)), task) for task in tasks]
+    workers = [
+        Worker(python, Row(name, task.get("streams", 0), task.get("pinned", True)), task) for task in tasks
+    ]
     able = [worker for worker in workers if not worker.row.refused]
     best = (able or workers)[0]
     if len(able) > 1:
         speeds: list[list[float]] = [[] for _ in able]
-        for _ in range(2):
+        for _ in range(CHOOSING):
             for worker, taken in zip(able, speeds, strict=True):
                 taken.append(worker.run())
         found = [max(taken) for taken in speeds]
         best = able[found.index(max(found))]
-        print(name, {w.row.streams: round(f, 2) for w, f in zip(able, found, strict=True)}, file=sys.stderr)
+        print(name, {w.row.shape: round(f, 2) for w, f in zip(able, found, strict=True)}, file=sys.stderr)
     for worker in workers:
         if worker is not best:
             worker.close()
@@ -137,9 +142,12 @@ def ways(case: str, given: argparse.Namespace, base: dict[str, Any]) -> list[tup
         ("ORT", "ort", "f32"),
     ):
         task = base | {"kind": "vs", "plugin": plugin, "precision": precision}
-        found.append(
-            (f"vs-mlrt {name} {precision}", peer, [task | {"streams": count} for count in given.streams])
-        )
+        tasks = [
+            task | {"streams": count, "pinned": pinned}
+            for pinned in ((True, False) if plugin == "ov" else (True,))
+            for count in given.streams
+        ]
+        found.append((f"vs-mlrt {name} {precision}", peer, tasks))
     return found
 
 
@@ -187,6 +195,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--models", **many, default=["2x-ecbsr-m4c16", "2x-rfdn-s", "2x-imdn-rtc"])
     parser.add_argument("--cases", **many, default=list(CASES))
     parser.add_argument("--backend", default="auto", help="vidsr's")
+    parser.add_argument(
+        "--reuse", choices=["off", "auto"], default="off", help="vidsr's; auto: equal parts are not computed"
+    )
     parser.add_argument(
         "--vidsr-precision", "--precision", dest="precision", **many, default=["f32", "bf16", "int8"]
     )
@@ -262,7 +273,7 @@ def compared(model: Model, given: argparse.Namespace, folder: Path) -> Iterator[
     if frames < LEAST_FRAMES:
         raise SystemExit(f"{clip} has {frames} frames; {LEAST_FRAMES} are needed")
     base = {"clip": str(clip), "model": str(model.path), "plane": str(plane), "frames": frames}
-    base |= {"backend": given.backend}
+    base |= {"backend": given.backend, "reuse": given.reuse}
     for case in given.cases:
         rows = measure(case, given, base | {"case": case}, folder)
         print(f"\n{model.spec.id}, {info.width}x{info.height}, {case}:\n", *table(rows), sep="\n", flush=True)

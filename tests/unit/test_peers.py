@@ -40,6 +40,7 @@ def test_tables_say_how_many_times_as_fast(tables: ModuleType) -> None:
         tables.Row("vidsr f32", fps=[10, 12, 11]),
         tables.Row("vidsr int8", refused="not here"),
         tables.Row("vs-mlrt ORT f32", streams=2, fps=[5, 4, 5.5], differs=0.0001),
+        tables.Row("vs-mlrt OpenVINO f32", streams=1, pinned=False, fps=[20, 6, 11]),
     ]
     assert tables.table(rows) == [
         "| way | streams | fps | vidsr f32 is | luma off by > 1 |",
@@ -47,6 +48,7 @@ def test_tables_say_how_many_times_as_fast(tables: ModuleType) -> None:
         "| vidsr f32 |  | 11.0 | 1.00x |  |",
         "| vidsr int8 |  | - | - | not here |",
         "| vs-mlrt ORT f32 | 2 | 5.0 | 2.00x | 0.0100% |",
+        "| vs-mlrt OpenVINO f32 | 1, free | 11.0 | 1.00x |  |",
     ]
 
 
