@@ -18,6 +18,8 @@ class Row:
     name: str
     streams: int = 0
     """0: it has none."""
+    pinned: bool = True
+    """Whether its threads stay on their cores, as OpenVINO's do by default."""
     fps: list[float] = field(default_factory=list)
     """One of each round."""
     others: float = 0.0
@@ -27,6 +29,11 @@ class Row:
     versions: dict[str, str] = field(default_factory=dict)
     differs: float | None = None
     """Share of luma samples more than one code away from vidsr's at f32."""
+
+    @property
+    def shape(self) -> str:
+        """Streams and threads, in words."""
+        return f"{self.streams or ''}{'' if self.pinned else ', free'}"
 
 
 def ratio(fast: Sequence[float], slow: Sequence[float]) -> float:
@@ -47,7 +54,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     heads = ["way", "streams", "fps", *(f"{row.name} is" for row in ours), "luma off by > 1"]
     lines = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
     for row in rows:
-        cells = [row.name, str(row.streams or "")]
+        cells = [row.name, row.shape]
         if row.fps:
             cells += [f"{statistics.median(row.fps):.1f}"]
             cells += [f"{ratio(one.fps, row.fps):.2f}x" for one in ours]

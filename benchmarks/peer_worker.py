@@ -54,6 +54,8 @@ class VapourSynth:
         self.versions = {"vapoursynth": str(vs.__version__.release_major)}
         if task["plugin"] == "ov":
             hints = {"INFERENCE_PRECISION_HINT": task["precision"], "NUM_STREAMS": task["streams"]}
+            if not task["pinned"]:
+                hints["ENABLE_CPU_PINNING"] = "NO"
             large = core.ov.Model(luma, network_path=task["model"], device="CPU", config=lambda: hints)
             self.versions |= {"vs-mlrt": text(core.ov.Version()["version"])}
             self.versions |= {"openvino": text(core.ov.Version()["openvino_version"])}
@@ -117,7 +119,7 @@ class Vidsr:
         self.vidsr, self.encode = vidsr, task["case"] == "x264"
 
     def _job(self, output: Path, frames: int, **options: Any) -> Any:
-        named = {name: self.task[name] for name in ("model", "precision")}
+        named = {name: self.task[name] for name in ("model", "backend", "precision", "reuse")}
         source = Path(self.task["clip"])
         return self.vidsr.Job(source=source, output=output, frames=frames, overwrite=True, **named, **options)
 
@@ -207,20 +209,19 @@ class Alone:
         return step
 
     def _net(self, task: dict[str, Any]) -> Callable[[], None]:
-        from vidsr.backends import SessionOptions, choose_backend
-        from vidsr.frame import ColorRange, Matrix, PixelFormat
+        import vidsr
+        from vidsr.frame import PixelFormat
         from vidsr.models import FrameFormat, find_model
-        from vidsr.models.rows import row_work
+        from vidsr.runtime import choose_runtime
         from vidsr.upscaler import Upscaler, UpscalerOptions
 
-        model, (height, width) = find_model(task["model"], 2), self.plane.shape
-        form = FrameFormat(PixelFormat.parse("gray"), Matrix.BT709, ColorRange.LIMITED)
-        session = SessionOptions(precision=task["precision"])
-        size = (width, height)
-        rows = row_work(model, form, size, (2 * width, 2 * height))
-        backend, _ = choose_backend("auto", rows, session)
-        upscaler = Upscaler(model, form, *size, backend, UpscalerOptions(session=session))
-        self.versions = {"backend": backend.name}
+        height, width = self.plane.shape
+        form, size = FrameFormat(PixelFormat.parse("gray")), (width, height)
+        job = vidsr.Job(source="plane.png", backend=task["backend"], precision=task["precision"])
+        found = choose_runtime(job, find_model(task["model"], 2), form, size, (2 * width, 2 * height))
+        options = UpscalerOptions(session=found.session)
+        upscaler = Upscaler(found.model, form, *size, found.backend, options)
+        self.versions = {"backend": found.backend.name, **found.backend.resolve(found.session)}
         spare = [np.empty((2 * height, 2 * width), np.uint8) for _ in range(upscaler.in_flight)]
         tickets: deque[Any] = deque()
         done = 0

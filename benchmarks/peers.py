@@ -6,11 +6,12 @@
 Cases: "null", the whole pipeline without an encoder; "x264", the same with x264 veryfast at crf 18;
 "network", one luma plane alone. vs-mlrt reads with bestsource, gives luma to the network as codes over 255,
 enlarges chroma by bicubic, and is pulled by its own threads (null) or piped into ffmpeg (x264). Of its stream
-counts the fastest is measured. Every way is a process of its own, warm, and one at a time works: rounds go
-through all of them in turn, every other one backwards. The clock starts at the ninth frame and stops when the
-last one is out and the encoder is empty: start-up and compilation are left out for everybody. Printed are
-medians: of frames a second, and of the ratio "vidsr is ... times as fast" within a round. A run during which
-other programs took cores is done again, a few times.
+counts, with OpenVINO's threads pinned to cores and free, the fastest is measured. vidsr computes every frame
+in full like the others (--reuse auto: as it does by default). Every way is a process of its own, warm, and
+one at a time works: rounds go through all of them in turn, every other one backwards. The clock starts at the
+ninth frame and stops when the last one is out and the encoder is empty: start-up and compilation are left out
+for everybody. Printed are medians: of frames a second, and of the ratio "vidsr is ... times as fast" within a
+round. A run during which other programs took cores is done again, a few times.
 """
 
 from __future__ import annotations
@@ -22,24 +23,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from peer_setup import luma_of, make_clip, prepare
 from peer_tables import Row, share_apart, table
 
 import vidsr
+from vidsr.backends import get_backend
 from vidsr.errors import VidsrError
 from vidsr.models import Model, find_model
 
-PACKAGES = "vapoursynth vapoursynth-mlrt-ov vapoursynth-mlrt-ort vapoursynth-bestsource onnxruntime numpy"
 CASES = ("null", "x264", "network")
 CHECKED = 8
 """Number of the frame whose luma is compared."""
 LEAST_FRAMES = 20
+CHOOSING = 3
+"""Runs of each of a way's shapes, of which the fastest one decides."""
 OTHERS, TRIES = 0.05, 4
 """A run is done again, so often at most, if other programs took more than this share of all cores."""
 SMALL = {"rfdn", "imdn"}
@@ -78,10 +82,10 @@ class Worker:
         self._process.stdin.flush()
         return self._answer()
 
-    def run(self) -> float:
-        """Return frames a second, of the run in which other programs worked least."""
+    def run(self, most: int = TRIES) -> float:
+        """Return frames a second, of the run of at most so many in which other programs worked least."""
         tries: list[dict[str, Any]] = []
-        while not tries or (tries[-1]["others"] > OTHERS and len(tries) < TRIES):
+        while not tries or (tries[-1]["others"] > OTHERS and len(tries) < most):
             tries.append(self.ask(do="run", frames=self.frames))
         best = min(tries, key=lambda one: one["others"])
         self.row.versions = best["versions"]
@@ -99,17 +103,19 @@ class Worker:
 
 def open_best(python: str, name: str, tasks: Sequence[Mapping[str, Any]]) -> Worker:
     """Return the fastest of several workers; the others end."""
-    workers = [Worker(python, Row(name, task.get("streams", 0)), task) for task in tasks]
+    workers = [
+        Worker(python, Row(name, task.get("streams", 0), task.get("pinned", True)), task) for task in tasks
+    ]
     able = [worker for worker in workers if not worker.row.refused]
     best = (able or workers)[0]
     if len(able) > 1:
         speeds: list[list[float]] = [[] for _ in able]
-        for _ in range(2):
+        for _ in range(CHOOSING):
             for worker, taken in zip(able, speeds, strict=True):
-                taken.append(worker.run())
+                taken.append(worker.run(most=1))
         found = [max(taken) for taken in speeds]
         best = able[found.index(max(found))]
-        print(name, {w.row.streams: round(f, 2) for w, f in zip(able, found, strict=True)}, file=sys.stderr)
+        print(name, {w.row.shape: round(f, 2) for w, f in zip(able, found, strict=True)}, file=sys.stderr)
     for worker in workers:
         if worker is not best:
             worker.close()
@@ -136,9 +142,12 @@ def ways(case: str, given: argparse.Namespace, base: dict[str, Any]) -> list[tup
         ("ORT", "ort", "f32"),
     ):
         task = base | {"kind": "vs", "plugin": plugin, "precision": precision}
-        found.append(
-            (f"vs-mlrt {name} {precision}", peer, [task | {"streams": count} for count in given.streams])
-        )
+        tasks = [
+            task | {"streams": count, "pinned": pinned}
+            for pinned in ((True, False) if plugin == "ov" else (True,))
+            for count in given.streams
+        ]
+        found.append((f"vs-mlrt {name} {precision}", peer, tasks))
     return found
 
 
@@ -167,36 +176,12 @@ def measure(case: str, given: argparse.Namespace, base: dict[str, Any], folder: 
     return [worker.row for worker in workers]
 
 
-def make_clip(source: Path, target: Path, size: str) -> None:
-    """Make a clip smaller."""
-    shrink = ["-vf", f"scale={size.replace('x', ':')}:flags=area", "-pix_fmt", "yuv420p"]
-    coding = "-an -c:v libx264 -crf 20".split()
-    subprocess.run(["ffmpeg", "-v", "error", "-i", str(source), *shrink, *coding, str(target)], check=True)
+class Words(argparse.Action):
+    """Words that stand apart or have commas between them."""
 
-
-def luma_of(clip: Path, number: int) -> np.ndarray:
-    """Return the luma of a frame."""
-    with av.open(str(clip)) as file:
-        for index, frame in enumerate(file.decode(video=0)):
-            if index == number:
-                return frame.to_ndarray()[: frame.height].copy()
-    raise SystemExit(f"{clip} has fewer than {number + 1} frames")
-
-
-def prepare(folder: Path) -> Path:
-    """Make an environment with the peers' packages; return its interpreter."""
-    home = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
-    names = [sys.executable, "python3.14", "python3.13", "python3.12"]
-    for name in [*names, *map(str, sorted(home.glob("versions/3.1[2-9]*/bin/python")))]:
-        command = [name, "-c", "import sys; sys.exit(sys.version_info < (3, 12))"]
-        if shutil.which(name) and not subprocess.run(command, capture_output=True).returncode:
-            break
-    else:
-        raise SystemExit("vapoursynth needs Python 3.12 or newer, and there is none: install one")
-    subprocess.run([name, "-m", "venv", str(folder)], check=True)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    subprocess.run([str(python), "-m", "pip", "install", *PACKAGES.split()], check=True)
-    return python
+    def __call__(self, _parser: Any, given: argparse.Namespace, values: Any, _option: Any = None) -> None:
+        """Keep them as one list."""
+        setattr(given, self.dest, [word for value in values for word in value.split(",") if word])
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -206,9 +191,16 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--prepare", type=Path, metavar="FOLDER", help="make the others' environment, and end"
     )
     parser.add_argument("--peer-python", type=Path, metavar="PATH", help="the interpreter in it")
-    parser.add_argument("--models", nargs="+", default=["2x-ecbsr-m4c16", "2x-rfdn-s", "2x-imdn-rtc"])
-    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--precision", nargs="+", default=["f32", "bf16", "int8"], help="vidsr's")
+    many: dict[str, Any] = {"nargs": "+", "action": Words}
+    parser.add_argument("--models", **many, default=["2x-ecbsr-m4c16", "2x-rfdn-s", "2x-imdn-rtc"])
+    parser.add_argument("--cases", **many, default=list(CASES))
+    parser.add_argument("--backend", default="auto", help="vidsr's")
+    parser.add_argument(
+        "--reuse", choices=["off", "auto"], default="off", help="vidsr's; auto: equal parts are not computed"
+    )
+    parser.add_argument(
+        "--vidsr-precision", "--precision", dest="precision", **many, default=["f32", "bf16", "int8"]
+    )
     parser.add_argument("--streams", nargs="+", type=int, default=[1, 2, 4], help="vs-mlrt's, to choose from")
     parser.add_argument("--clip", type=Path, help="8-bit yuv420p, as it is; else one of the tests' data")
     parser.add_argument("--rounds", type=int, default=3)
@@ -224,6 +216,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         )
     if not given.peer_python.is_file():
         parser.error(f"--peer-python {given.peer_python}: there is no such file")
+    if unknown := set(given.cases) - set(CASES):
+        parser.error(f"no case {', '.join(sorted(unknown))}; there are {', '.join(CASES)}")
     if given.rounds < 1 or given.seconds <= 0 or min(given.streams) < 1:
         parser.error("--rounds, --seconds and --streams must be more than 0")
     data = os.environ.get("VIDSR_TEST_DATA", "")
@@ -233,6 +227,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     if shutil.which("ffmpeg") is None and (given.clip is None or "x264" in given.cases):
         parser.error("this needs the program ffmpeg")
     try:
+        if given.backend != "auto":
+            get_backend(given.backend)
         given.found = [find_model(name, 2) for name in given.models]
         given.info = None if given.clip is None else vidsr.probe(given.clip)
     except VidsrError as error:
@@ -255,14 +251,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for model in given.found:
-            kept += compared(model, given, folder)
-    if given.json is not None:
-        given.json.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+            for figures in compared(model, given, folder):
+                kept.append(figures)
+                if given.json is not None:  # each time: a run that is cut off keeps what it has
+                    given.json.write_text(json.dumps(kept, indent=1), encoding="utf-8")
 
 
-def compared(model: Model, given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """Measure one model and print its tables; return all figures."""
-    clip, kept = given.clip, []
+def compared(model: Model, given: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
+    """Measure one model and print its tables; yield the figures of each case."""
+    clip = given.clip
     if clip is None:
         size = "480x270" if model.spec.network in SMALL else "960x540"
         clip = folder / f"{size}.mkv"
@@ -273,7 +270,10 @@ def compared(model: Model, given: argparse.Namespace, folder: Path) -> list[dict
     np.save(plane, luma_of(clip, CHECKED))
     with av.open(str(clip)) as file:
         frames = sum(1 for packet in file.demux(video=0) if packet.size)
+    if frames < LEAST_FRAMES:
+        raise SystemExit(f"{clip} has {frames} frames; {LEAST_FRAMES} are needed")
     base = {"clip": str(clip), "model": str(model.path), "plane": str(plane), "frames": frames}
+    base |= {"backend": given.backend, "reuse": given.reuse}
     for case in given.cases:
         rows = measure(case, given, base | {"case": case}, folder)
         print(f"\n{model.spec.id}, {info.width}x{info.height}, {case}:\n", *table(rows), sep="\n", flush=True)
@@ -285,10 +285,8 @@ def compared(model: Model, given: argparse.Namespace, folder: Path) -> list[dict
                 print(
                     f"  {row.name}: {', '.join(f'{k} {v}' for k, v in row.versions.items())}", file=sys.stderr
                 )
-        kept.append(
-            {"model": model.spec.id, "clip": clip.name, "case": case, "rows": [asdict(row) for row in rows]}
-        )
-    return kept
+        found = [asdict(row) for row in rows]
+        yield {"model": model.spec.id, "clip": clip.name, "case": case, "rows": found}
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ def test_tables_say_how_many_times_as_fast(tables: ModuleType) -> None:
         tables.Row("vidsr f32", fps=[10, 12, 11]),
         tables.Row("vidsr int8", refused="not here"),
         tables.Row("vs-mlrt ORT f32", streams=2, fps=[5, 4, 5.5], differs=0.0001),
+        tables.Row("vs-mlrt OpenVINO f32", streams=1, pinned=False, fps=[20, 6, 11]),
     ]
     assert tables.table(rows) == [
         "| way | streams | fps | vidsr f32 is | luma off by > 1 |",
@@ -47,6 +48,7 @@ def test_tables_say_how_many_times_as_fast(tables: ModuleType) -> None:
         "| vidsr f32 |  | 11.0 | 1.00x |  |",
         "| vidsr int8 |  | - | - | not here |",
         "| vs-mlrt ORT f32 | 2 | 5.0 | 2.00x | 0.0100% |",
+        "| vs-mlrt OpenVINO f32 | 1, free | 11.0 | 1.00x |  |",
     ]
 
 
@@ -59,7 +61,7 @@ def test_tables_say_how_many_times_as_fast(tables: ModuleType) -> None:
         (["--peer-python", sys.executable, "--streams", "0"], "must be more than 0"),
         (["--peer-python", sys.executable], "give --clip CLIP"),
         (["--peer-python", sys.executable, "--clip", __file__, "--cases", "null"], "test_peers.py"),
-        (["--peer-python", sys.executable, "--cases", "gpu"], "invalid choice: 'gpu'"),
+        (["--peer-python", sys.executable, "--cases", "null,gpu"], "no case gpu; there are null, x264"),
     ],
 )
 def test_wrong_arguments_are_told(
@@ -82,7 +84,7 @@ def test_a_worker_answers_or_says_why_not(tmp_path: Path) -> None:
     model = str(FOLDER.parent / "engines/2x-ecbsr-m4c8.onnx")
     results = []
     for kind in ("net", "torch"):
-        task = {"kind": kind, "plane": str(plane), "model": model, "precision": "f32"}
+        task = {"kind": kind, "plane": str(plane), "model": model, "precision": "f32", "backend": "auto"}
         into = str(tmp_path / f"{kind}.npy")
         asked = [{"do": "run", "frames": 10}, {"do": "luma", "number": 8, "into": into}]
         ready, ran, _ = _answers(task, asked)
@@ -92,8 +94,9 @@ def test_a_worker_answers_or_says_why_not(tmp_path: Path) -> None:
         results.append(np.load(into).astype(int))
     assert results[0].shape == (48, 48)
     assert np.abs(results[0] - results[1]).max() <= 1
-    (refused,) = _answers({"kind": "net", "plane": str(plane), "model": model, "precision": "f7"}, [])
-    assert "f7" in refused["refused"]
+    task = {"kind": "net", "plane": str(plane), "model": model, "precision": "f32", "backend": "warp"}
+    (refused,) = _answers(task, [])
+    assert "warp" in refused["refused"]
 
 
 def _answers(task: dict[str, str], asked: list[dict[str, object]]) -> list[dict[str, object]]:
