@@ -168,6 +168,9 @@ def _options(
     if codec in ("libx264", "libx264rgb"):
         # Segments are joined later: their headers must not depend on what is in them.
         options["x264-params"] = ":".join(["stitchable=1", *hdr])
+        if not picture:
+            # PyAV asks for slices, which cost 1 % of the bytes and 4 % of the speed.
+            options["thread_type"] = "frame"
     if codec == "libx265":
         options["x265-params"] = ":".join([f"pools={threads}:log-level=error:repeat-headers=0", *hdr])
     if codec == "libsvtav1":
