@@ -223,7 +223,7 @@ def test_an_interruption_ends_all_stages_at_once(in_flight: int) -> None:
     assert len(stages.made) == 20
 
 
-@pytest.mark.parametrize(("frame_bytes", "depth", "deep"), [(SIZE, 8, 8), (16 << 20, 6, 3)])
+@pytest.mark.parametrize(("frame_bytes", "depth", "deep"), [(SIZE, 8, 8), (4 << 20, 6, 2)])
 @pytest.mark.parametrize("in_flight", [1, 3])
 @pytest.mark.parametrize("slow", ["inference", "encode"])
 def test_few_frames_are_alive(frame_bytes: int, depth: int, deep: int, in_flight: int, slow: str) -> None:
