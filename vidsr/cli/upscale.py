@@ -147,10 +147,10 @@ def upscale(
     ] = None,
     threads: Annotated[
         int,
-        typer.Option(help="CPU threads for the network; 0: measured, or all cores.", rich_help_panel=_RUN),
+        typer.Option(help="CPU threads for the network; 0: as is fastest.", rich_help_panel=_RUN),
     ] = _DEFAULTS["threads"],
     encoder_threads: Annotated[
-        int, typer.Option(help="Threads of the encoder; 0: all cores.", rich_help_panel=_RUN)
+        int, typer.Option(help="Threads of the encoder; 0: as is fastest.", rich_help_panel=_RUN)
     ] = _DEFAULTS["encoder_threads"],
     segment_frames: Annotated[
         int,
