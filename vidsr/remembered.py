@@ -16,7 +16,7 @@ from typing import Any
 from vidsr.errors import OutputError
 from vidsr.video.parts import write_atomically
 
-__all__ = ["cache_file", "key_of", "recall", "remember"]
+__all__ = ["cache_file", "described", "key_of", "recall", "remember"]
 
 _KEPT = 200  # of the latest
 _MOST_BYTES = 1 << 20
@@ -31,6 +31,23 @@ def cache_file(name: str) -> Path | None:
         return Path.home() / ".cache" / "vidsr" / name
     except RuntimeError:
         return None
+
+
+def described(name: str, what: str, maker: str) -> str:
+    """Return where a file is and how large, in words.
+
+    Args:
+        name: The file's.
+        what: What it holds.
+        maker: What makes it.
+    """
+    path = cache_file(name)
+    if path is None:
+        return "nothing is kept: this user has no home"
+    try:
+        return f"{path}, {path.stat().st_size} bytes: {what}; it may be deleted"
+    except OSError:
+        return f"absent; {maker} makes {path}: {what}"
 
 
 def key_of(facts: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ import pytest
 from fields import make_fields
 from synth import make_clip
 
-from vidsr import trial
+from vidsr import rehearsal, trial
 from vidsr.cli import _run
 from vidsr.job import Job
 from vidsr.pipeline import run
@@ -148,7 +148,7 @@ def test_a_trial_of_a_part_is_extrapolated(
 ) -> None:
     source = make_clip(tmp_path / "in.mkv", times=300, size=(160, 120))
     monkeypatch.setattr(trial, "TRIAL_SECONDS", 0.15)
-    monkeypatch.setattr(trial, "_LONG", 5.0)
+    monkeypatch.setattr(rehearsal, "_LONG", 5.0)
     found = plan_of(capfd, source)
     made = found["trial"]
     assert not made["whole"]

@@ -126,6 +126,11 @@ def test_what_is_asked_for_is_taken(bench: Bench) -> None:
     bench.tried.clear()
     assert bench.choose(bench.job(encoder_options={"threads": "2"})).reason.endswith("is left to itself")
     assert not bench.tried
+    bench.choose()
+    bench.tried.clear()
+    for options in ({}, {"encoder_threads": 7}, {"threads": 3}):  # each is remembered for itself
+        assert bench.choose(bench.job(**options)).reason.endswith("(remembered)")
+    assert not bench.tried
 
 
 @pytest.mark.parametrize(

@@ -8,24 +8,12 @@ from pathlib import Path
 from vidsr import remembered
 from vidsr.remembered import cache_file, key_of
 
-__all__ = ["described", "key_of", "recall", "remember", "workers_file"]
+__all__ = ["key_of", "recall", "remember", "workers_file"]
 
 
 def workers_file() -> Path | None:
     """Return where it is; None: this user has no home."""
     return cache_file("workers.json")
-
-
-def described() -> str:
-    """Return where the file is and how large, in words."""
-    path = workers_file()
-    if path is None:
-        return "nothing is kept: this user has no home"
-    what = "how many workers were the fastest; it may be deleted"
-    try:
-        return f"{path}, {path.stat().st_size} bytes: {what}"
-    except OSError:
-        return f"absent; a batch with --workers auto makes {path}: {what}"
 
 
 def recall(path: Path, key: str, candidates: Sequence[int]) -> dict[int, float] | None:

@@ -43,9 +43,9 @@ def _examine() -> dict[str, dict[str, Any]]:
     from importlib.metadata import PackageNotFoundError, version
 
     from vidsr.backends import BACKENDS, get_backend
-    from vidsr.batch.remembered import described
     from vidsr.cores import usable_cores
     from vidsr.models.lookup import engine_folders, list_models
+    from vidsr.remembered import described
     from vidsr.video.library import describe_library
 
     versions = {}
@@ -82,5 +82,10 @@ def _examine() -> dict[str, dict[str, Any]]:
         "ffmpeg": describe_library(_ENCODERS),
         "models": {m.spec.id: str(m.path) for m in list_models()}
         or {"none": f"looked in {', '.join(map(str, engine_folders())) or 'no folder'}"},
-        "cache": {"workers": described()},
+        "cache": {
+            "workers": described(
+                "workers.json", "how many workers were the fastest", "a batch with --workers auto"
+            ),
+            "threads": described("budgets.json", "which threads were the fastest", "a long job"),
+        },
     }

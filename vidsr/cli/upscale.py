@@ -152,10 +152,11 @@ def upscale(
         int | None, typer.Option(help="Stop after so many frames.", rich_help_panel=_PART)
     ] = None,
     threads: Annotated[
-        int, typer.Option(help="CPU threads for the network; 0: all cores.", rich_help_panel=_RUN)
+        int,
+        typer.Option(help="CPU threads for the network; 0: as is fastest.", rich_help_panel=_RUN),
     ] = _DEFAULTS["threads"],
     encoder_threads: Annotated[
-        int, typer.Option(help="Threads of the encoder; 0: all cores.", rich_help_panel=_RUN)
+        int, typer.Option(help="Threads of the encoder; 0: as is fastest.", rich_help_panel=_RUN)
     ] = _DEFAULTS["encoder_threads"],
     reuse: Annotated[
         str,
