@@ -57,13 +57,14 @@ def test_large_frames_are_not_held(
     write, held = VideoSink.write, []
 
     def counted(sink: VideoSink, out: OutputFrame) -> None:
-        frames = (found for found in gc.get_objects() if isinstance(found, av.VideoFrame))
+        frames = (found for found in gc.get_objects() if issubclass(type(found), av.VideoFrame))
         held.append(sum(frame.width > 0 for frame in frames) - before)
         write(sink, out)
 
     monkeypatch.setattr(VideoSink, "write", counted)
     gc.collect()
-    before = sum(isinstance(found, av.VideoFrame) for found in gc.get_objects())
+    # Not isinstance: it asks objects for their class, and some of torch's warn then.
+    before = sum(issubclass(type(found), av.VideoFrame) for found in gc.get_objects())
     job = vidsr.Job(source=source, output=tmp_path / "out.mp4", preset="ultrafast", backend=backend)
     vidsr.run(replace(job, model="ecbsr-m4c8", tile="32") if backend == "openvino" else job)
     assert len(held) == 30
