@@ -1,9 +1,10 @@
 """How near the compiled kernels come to what the registers can do, for stacks of any size.
 
-Usage: python benchmarks/kernels.py [--size 960x540] [--rounds 11] [--stacks 4x16 4x8 10x16 10x32] [--cache KIB]
+Usage: python benchmarks/kernels.py [--size 960x540] [--rounds 11] [--stacks 4x16 10x32] [--cache KIB]
 
-A stack is BLOCKSxCHANNELS, 2x, with random weights; speed does not depend on them. Each path of this machine, as many threads
-as cores, a band of rows each; the peak of as many cores' registers is measured beside every round. Medians.
+A stack is BLOCKSxCHANNELS, 2x, with random weights; speed does not depend on them. Each path of this machine,
+as many threads as cores, a band of rows each; the peak of as many cores' registers is measured beside every
+round. Medians.
 """
 
 from __future__ import annotations
