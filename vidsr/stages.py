@@ -68,7 +68,7 @@ def flow(
     result_depth = 0 if alone else min(depth, _depth(upscaler.output_bytes, RESULT_BYTES))
     with (
         _stage(watch.over(iter(reader)), source_depth, "decode", _frame_bytes) as frames,
-        closing(_upscaled(frames, upscaler, sink)) as upscaling,
+        closing(_upscaled(frames, upscaler, sink, 1 if alone else upscaler.in_flight)) as upscaling,
         _stage(upscaling, result_depth, "inference", _output_bytes) as results,
     ):
         for out in results:
@@ -94,7 +94,7 @@ def flow(
 
 
 def _upscaled(
-    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Reuse, sink: Sink
+    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Reuse, sink: Sink, in_flight: int
 ) -> Generator[OutputFrame]:
     """Yield filled frames in order, keeping the upscaler's sessions busy."""
     pending: deque[tuple[Frame, OutputFrame, Ticket]] = deque()
@@ -107,7 +107,7 @@ def _upscaled(
                 out.shift, out.key = frame.shift, frame.key
                 pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
                 del frame, out
-                if len(pending) >= upscaler.in_flight:
+                if len(pending) >= in_flight:
                     yield _finished(pending)
         except DecodeError as error:
             broken = error  # what came before it is good

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from vidsr.errors import OptionsError
 from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat, VideoInfo
+from vidsr.heap import RETURNED_BYTES
 from vidsr.job import Job
 from vidsr.target import Target
 from vidsr.video.coding import Coding
@@ -114,6 +115,13 @@ def plan_encoder(
     if pictures and target.notes and codec not in _ASPECT_PICTURES:
         notes.append(f"{codec} has no place for the shape of pixels: the picture will look distorted")
     options = _options(codec, job, info, color, layout, threads, pictures)
+    if (
+        codec in ("libx264", "libx264rgb")
+        and not pictures
+        and layout.frame_bytes(*target.size) <= RETURNED_BYTES
+    ):
+        # PyAV asks for slices, which cost 1 % of the bytes and 4 % of the speed; whole frames cost memory.
+        options.setdefault("thread_type", "frame")
     quality = _CRF_NAME.get(codec, "crf")
     default = None if pictures else _DEFAULTS.get(codec, {}).get(quality)
     instead = without_default_quality(
@@ -168,9 +176,6 @@ def _options(
     if codec in ("libx264", "libx264rgb"):
         # Segments are joined later: their headers must not depend on what is in them.
         options["x264-params"] = ":".join(["stitchable=1", *hdr])
-        if not picture:
-            # PyAV asks for slices, which cost 1 % of the bytes and 4 % of the speed.
-            options["thread_type"] = "frame"
     if codec == "libx265":
         options["x265-params"] = ":".join([f"pools={threads}:log-level=error:repeat-headers=0", *hdr])
     if codec == "libsvtav1":
