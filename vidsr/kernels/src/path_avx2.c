@@ -51,22 +51,8 @@ AVX2 static inline void store_codes(__m256 x, const struct target *t, int channe
                      _mm_packus_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1)));
 }
 
-#define FLOAT(c, v) sum[c][v]
-#define SCALED(c, v) scaled(sum[c][v], conv, channel + c)
-#define ACTIVE(VALUE, c, v) prelu(VALUE(c, v), conv->slope[channel + c])
-#define PUT_F32(t, group, x, c, v) _mm256_storeu_ps((float *)PLACE(t, group, x), ACTIVE(FLOAT, c, v))
-#define FOURS(VALUE, c, v)                                                                                         \
-    fours_of(ACTIVE(VALUE, c, v), ACTIVE(VALUE, c + 1, v), ACTIVE(VALUE, c + 2, v), ACTIVE(VALUE, c + 3, v),       \
-             conv->zero)
-#define PUT_INT8(t, group, x, c, v) _mm256_storeu_si256((__m256i *)PLACE(t, group, x), FOURS(FLOAT, c, v))
-#define PUT_INT8_SCALED(t, group, x, c, v) _mm256_storeu_si256((__m256i *)PLACE(t, group, x), FOURS(SCALED, c, v))
-#define PUT_CODES(t, group, x, c, v) store_codes(FLOAT(c, v), t, group, x)
-#define PUT_CODES_SCALED(t, group, x, c, v) store_codes(SCALED(c, v), t, group, x)
-#define TO_F32(B, V) STORE_EACH(PUT_F32, B, V)
-#define TO_INT8(B, V) STORE_FOURS(PUT_INT8, B, V)
-#define TO_INT8_SCALED(B, V) STORE_FOURS(PUT_INT8_SCALED, B, V)
-#define TO_CODES(B, V) STORE_EACH(PUT_CODES, B, V)
-#define TO_CODES_SCALED(B, V) STORE_EACH(PUT_CODES_SCALED, B, V)
+#define STORE(place, units) _mm256_storeu_si256((__m256i *)(place), units)
+#define STORE_FLOATS(place, floats) _mm256_storeu_ps((float *)(place), floats)
 
 /* Sixteen registers: four channels of three vectors, what they are made of, and a weight. */
 #define TARGET AVX2

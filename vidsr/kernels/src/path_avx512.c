@@ -60,26 +60,8 @@ TARGET static inline void store_codes(__m512 x, const struct target *t, int chan
                         _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(inside)));
 }
 
-#define FLOAT(c, v) sum[c][v]
-#define SCALED(c, v) scaled(sum[c][v], conv, channel + c)
-#define ACTIVE(VALUE, c, v) prelu(VALUE(c, v), conv->slope[channel + c])
-#define PUT_F32(t, group, x, c, v) _mm512_storeu_ps((float *)PLACE(t, group, x), ACTIVE(FLOAT, c, v))
-#define PUT_BF16(t, group, x, c, v)                                                                                \
-    _mm512_storeu_si512(PLACE(t, group, x), pairs_of(ACTIVE(FLOAT, c, v), ACTIVE(FLOAT, c + 1, v)))
-#define FOURS(VALUE, c, v)                                                                                         \
-    fours_of(ACTIVE(VALUE, c, v), ACTIVE(VALUE, c + 1, v), ACTIVE(VALUE, c + 2, v), ACTIVE(VALUE, c + 3, v),       \
-             conv->zero)
-#define PUT_INT8(t, group, x, c, v) _mm512_storeu_si512(PLACE(t, group, x), FOURS(FLOAT, c, v))
-#define PUT_INT8_SCALED(t, group, x, c, v) _mm512_storeu_si512(PLACE(t, group, x), FOURS(SCALED, c, v))
-#define PUT_CODES(t, group, x, c, v) store_codes(FLOAT(c, v), t, group, x)
-#define PUT_CODES_SCALED(t, group, x, c, v) store_codes(SCALED(c, v), t, group, x)
-
-#define TO_F32(B, V) STORE_EACH(PUT_F32, B, V)
-#define TO_BF16(B, V) STORE_PAIRS(PUT_BF16, B, V)
-#define TO_INT8(B, V) STORE_FOURS(PUT_INT8, B, V)
-#define TO_INT8_SCALED(B, V) STORE_FOURS(PUT_INT8_SCALED, B, V)
-#define TO_CODES(B, V) STORE_EACH(PUT_CODES, B, V)
-#define TO_CODES_SCALED(B, V) STORE_EACH(PUT_CODES_SCALED, B, V)
+#define STORE(place, units) _mm512_storeu_si512(place, units)
+#define STORE_FLOATS(place, floats) _mm512_storeu_ps((float *)(place), floats)
 
 ROW_FUNCTION(first_f32, __m512, BEGIN_FLOAT, DOT_F32, TO_F32, 8, 3, TAPS)
 ROW_FUNCTION(first_bf16, __m512, BEGIN_FLOAT, DOT_F32, TO_BF16, 8, 3, TAPS)

@@ -29,25 +29,24 @@ static inline FLOATS spread(uint32_t unit)
 #define BEGIN(conv, c) ((FLOATS){(conv)->bias[c], (conv)->bias[c], (conv)->bias[c], (conv)->bias[c]})
 #define DOT(s, x, w) ((s) + (x) * (w))
 
-static inline void put_active(FLOATS x, float slope_less_one, uint32_t *units)
+static inline FLOATS prelu(FLOATS x, float slope_less_one)
 {
     for (int i = 0; i < LANES; i++) x[i] += (x[i] < 0.0f ? x[i] : 0.0f) * slope_less_one;
-    memcpy(units, &x, sizeof x);
+    return x;
 }
 
 #include "simple.inc"
 
-static inline void put_codes(FLOATS x, const struct target *t, int channel, int place)
+static inline void store_codes(FLOATS x, const struct target *t, int channel, int place)
 {
     float values[LANES];
     for (int i = 0; i < LANES; i++) values[i] = x[i] + t->skip[place + i];
     round_codes(values, t->peak, LANES, t->codes + channel * t->pitch + place);
 }
 
-#define PUT_F32(t, group, x, c, v) put_active(sum[c][v], conv->slope[channel + c], PLACE(t, group, x))
-#define PUT_CODES(t, group, x, c, v) put_codes(sum[c][v], t, group, x)
-#define TO_F32(B, V) STORE_EACH(PUT_F32, B, V)
-#define TO_CODES(B, V) STORE_EACH(PUT_CODES, B, V)
+static inline void store_floats(uint32_t *place, FLOATS x) { memcpy(place, &x, sizeof x); }
+
+#define STORE_FLOATS(place, floats) store_floats(place, floats)
 
 ROW_FUNCTION(first, FLOATS, BEGIN, DOT, TO_F32, 4, 3, TAPS)
 ROW_FUNCTION(middle, FLOATS, BEGIN, DOT, TO_F32, 4, 3, TAPS)
