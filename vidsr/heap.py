@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 
-__all__ = ["RETURNED_BYTES", "give_back_large_blocks"]
+__all__ = ["RETURNED_BYTES", "give_back_large_blocks", "make_room_for"]
 
 RETURNED_BYTES = 8 << 20
 """Of one result; from here on freed planes go back to the system at once. A 4K result in 8 bits has 12 MB:
@@ -30,3 +30,9 @@ def give_back_large_blocks() -> bool:
         return bool(library.mallopt(_M_MMAP_THRESHOLD, _LARGE))
     except (AttributeError, OSError, TypeError):
         return False
+
+
+def make_room_for(result_bytes: int) -> None:
+    """Let freed planes go where results of a job are large; see `RETURNED_BYTES`."""
+    if result_bytes > RETURNED_BYTES:
+        give_back_large_blocks()

@@ -15,7 +15,7 @@ from time import perf_counter
 
 from vidsr.budget import budgeted
 from vidsr.errors import DecodeError, OptionsError
-from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
+from vidsr.heap import make_room_for
 from vidsr.job import Job
 from vidsr.planning import Plan, make_plan
 from vidsr.rehearsal import open_upscaler
@@ -57,8 +57,7 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     """
     started = perf_counter()
     plan, budget = budgeted(job, make_plan(job))
-    if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
-        give_back_large_blocks()
+    make_room_for(plan.info.pixel_format.frame_bytes(*plan.target.size))
     work = Work()
     with ExitStack() as stack:
         sink = stack.enter_context(open_sink(job, plan))

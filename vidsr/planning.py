@@ -104,7 +104,6 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
     size = (info.width, info.height)
     running = choose_runtime(job, choice.model, frame_format(job, info), size, target.size)
     choice = replace(choice, model=running.model)
-    runtime = running.backend.resolve(running.session)
     settings, carry = None, None
     if coding is not None:
         name = name or default_output(job, info, target)
@@ -124,12 +123,12 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         choice=choice,
         backend=running.backend,
         backend_reason=running.reason,
-        runtime=runtime,
+        runtime=running.resolved,
         session=running.session,
         output=name,
         settings=settings,
         carry=carry,
-        decisions=_decisions(job, info, fields, settings, runtime, target, choice),
+        decisions=_decisions(job, info, fields, settings, running.resolved, target, choice),
         expected_frames=_expected(job, info),
         color_sentence=read_as(info),
         written=None if settings is None else written_as(info, settings, pictures=pictures is not None),

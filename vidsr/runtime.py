@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from vidsr.backends import choose_backend
 from vidsr.backends.base import Backend, Precision, SessionOptions
@@ -26,6 +27,8 @@ class Runtime:
     reason: str
     """Why this backend, in words."""
     session: SessionOptions
+    resolved: Mapping[str, str]
+    """What the session's options come to: what decides the result's bytes."""
     notes: tuple[str, ...] = ()
     """What to warn of."""
 
@@ -48,8 +51,7 @@ def choose_runtime(job: Job, model: Model, frame_format: FrameFormat, size: _Siz
     def at(chosen: Model, precision: Precision) -> Runtime:
         session = SessionOptions(device=job.device, precision=precision, threads=job.threads)
         backend, reason = choose_backend(job.backend, row_work(chosen, frame_format, size, target), session)
-        backend.resolve(session)
-        return Runtime(chosen, backend, reason, session)
+        return Runtime(chosen, backend, reason, session, backend.resolve(session))
 
     if job.precision == "int8":
         return at(model.at("int8"), "int8")
@@ -64,8 +66,4 @@ def choose_runtime(job: Job, model: Model, frame_format: FrameFormat, size: _Siz
     # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
     plain = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
     made = at(model, plain)
-    if not lacks:
-        return made
-    return Runtime(
-        made.model, made.backend, made.reason, made.session, (f"--fast is int8 where there is one; {lacks}",)
-    )
+    return replace(made, notes=(f"--fast is int8 where there is one; {lacks}",)) if lacks else made

@@ -52,16 +52,18 @@ def test_auto_takes_the_first_that_can_and_says_why(
     assert "not kernel (" in why
     assert choose_backend("nearest")[0].name == "nearest"
     monkeypatch.setattr(openvino_backend.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(BackendUnavailableError, match=r"kernel \(.*openvino \(.*not installed"):
+    with pytest.raises(BackendUnavailableError, match=r"kernel \(.*openvino \(.*not installed") as caught:
         choose_backend("auto", "it is no stack")
+    assert "pip install openvino" in str(caught.value.hint)
     with pytest.raises(BackendUnavailableError, match="cannot be used here"):
         choose_backend("openvino")
 
 
 def test_auto_looks_for_device_and_precision(deployed: Deployed) -> None:
     rows = deployed.rows
-    with pytest.raises(BackendUnavailableError, match=r"openvino \(no device 'NPU'\)"):
+    with pytest.raises(BackendUnavailableError, match=r"openvino \(no device 'NPU'\)") as caught:
         choose_backend("auto", rows, SessionOptions(device="NPU"))
+    assert caught.value.hint == "'vidsr doctor' lists devices and precisions"
     assert choose_backend("auto", rows, SessionOptions(precision="f32"))[0].name in ("kernel", "openvino")
 
 
@@ -92,6 +94,11 @@ def test_a_compiled_kernel_refuses_what_it_cannot_do(model: Model) -> None:
     with pytest.raises(BackendUnavailableError, match="no bf16 for the backend kernel on portable"):
         get_backend("kernel").resolve(SessionOptions(device="portable", precision="bf16"))
     assert get_backend("kernel").resolve(SessionOptions(device="portable"))["path"] == "portable"
+    for path in kernels.paths():
+        if path.precision == "int8":
+            with pytest.raises(BackendUnavailableError, match=f"on {path.name}") as caught:
+                get_backend("kernel").resolve(SessionOptions(device=path.name))
+            assert caught.value.hint == "use int8"
 
 
 def test_without_a_compiler(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:

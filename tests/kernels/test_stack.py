@@ -115,3 +115,55 @@ def test_layers_between_networks(tmp_path: Path) -> None:
     assert find_stack(onnx.load(path)) == "it has more than 64 channels"
     path = export_network(ECBSR(blocks=1, features=8, channels=3), tmp_path / "rgb.onnx")
     assert isinstance(find_stack(onnx.load(path)), str)
+
+
+@pytest.fixture(scope="module")
+def quantised() -> onnx.ModelProto:
+    return next(m for m in list_models() if m.spec.id == "2x-ecbsr-m4c16").at("int8").proto
+
+
+def test_int8_files_are_stacks_of_integers(quantised: onnx.ModelProto) -> None:
+    found = find_stack(quantised)
+    assert isinstance(found, FoldedStack)
+    assert found.int8
+    assert found.convs[0].quantised is None
+    for conv in found.convs[1:]:
+        assert conv.quantised is not None
+        steps = conv.quantised.scales[:, None, None, None]
+        assert np.array_equal(conv.weights, conv.quantised.codes * steps)
+
+
+def _weights_of(values: np.ndarray) -> Change:
+    def change(graph: onnx.GraphProto) -> None:
+        place = next(n.input[0] for n in graph.node if n.op_type == "DequantizeLinear" and n.attribute)
+        tensor = next(t for t in graph.initializer if t.name == place)
+        tensor.CopyFrom(numpy_helper.from_array(values, place))
+
+    return change
+
+
+def _other_zero(graph: onnx.GraphProto) -> None:
+    node = [n for n in graph.node if n.op_type == "QuantizeLinear"][-1]
+    graph.initializer.append(numpy_helper.from_array(np.array(3, np.uint8), "other"))
+    node.input[2] = "other"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_weights_of(np.full((16, 16, 3, 3), -128, np.int8)), "around 0"),
+        (_weights_of(np.zeros((16, 16, 3, 3), np.uint8)), "around 0"),
+        (_weights_of(np.zeros((0, 16, 3, 3), np.int8)), "none of a convolution"),
+        (_weights_of(np.zeros((16, 16), np.int8)), "none of a convolution"),
+        (_other_zero, "different numbers"),
+    ],
+)
+def test_integers_that_differ_are_another_network(
+    quantised: onnx.ModelProto, change: Change, told: str
+) -> None:
+    other = onnx.ModelProto()
+    other.CopyFrom(quantised)
+    change(other.graph)
+    found = find_stack(other)
+    assert isinstance(found, str)
+    assert told in found

@@ -14,6 +14,7 @@ from synth import make_clip
 
 import vidsr
 from vidsr import stages
+from vidsr.planning import make_plan
 from vidsr.video.video_sink import VideoSink
 from vidsr.video.writer import OutputFrame
 
@@ -70,3 +71,18 @@ def test_large_frames_are_not_held(
     assert len(held) == 30
     # In the end the decoder gives all that waited for their turn at once.
     assert max(held[:20]) <= most, held
+
+
+def test_large_frames_do_not_wait_in_the_encoders_threads(tmp_path: Path) -> None:
+    """At 16K x264's frame threads held 550 MB more than its slices."""
+    source = make_clip(tmp_path / "in.mp4", size=(320, 240), times=2)
+    job = vidsr.Job(source=source, output=tmp_path / "out.mp4")
+
+    def threading_of(one: vidsr.Job) -> str | None:
+        settings = make_plan(one).settings
+        assert settings is not None
+        return settings.options.get("thread_type")
+
+    assert threading_of(job) == "frame"
+    assert threading_of(replace(job, scale=None, size="4096x")) is None
+    assert threading_of(replace(job, encoder_options={"thread_type": "slice"})) == "slice"

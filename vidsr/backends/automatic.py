@@ -30,6 +30,7 @@ def first_able(
         BackendUnavailableError: None can; the message says why of each.
     """
     refused: list[str] = []
+    absent = ""
     for backend in backends:
         found = backend.availability()
         why = found.detail if not found.usable else _misses(found, options)
@@ -38,9 +39,11 @@ def first_able(
         if why is None:
             others = f"; not {'; not '.join(refused)}" if refused else ""
             return backend, f"{backend.name}, the first that can: {found.detail}{others}"
+        absent = absent if found.usable else "pip install openvino adds the one that runs every model"
         refused.append(f"{backend.name} ({why})")
     raise BackendUnavailableError(
-        f"no backend can be used here: {', '.join(refused)}", hint="run: pip install openvino"
+        f"no backend can do this here: {', '.join(refused)}",
+        hint=absent or "'vidsr doctor' lists devices and precisions",
     )
 
 

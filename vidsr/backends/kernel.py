@@ -188,7 +188,7 @@ class KernelBackend:
         wanted: Any = options.precision
         if wanted == "auto":
             there = {path.precision for path in paths}
-            wanted = next(p for p in ("bf16", "f32", "int8") if p in there)
+            wanted = "bf16" if "bf16" in there else "f32"  # int8 is for files of its own
         fitting = [path for path in paths if path.precision == wanted]
         if not fitting:
             raise BackendUnavailableError(

@@ -14,7 +14,7 @@ from vidsr.batch.reach import Reach, span
 from vidsr.batch.rows import PlannedSegment
 from vidsr.batch.templates import PendingName
 from vidsr.errors import DecodeError, OptionsError, OutputError
-from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
+from vidsr.heap import make_room_for
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.pipeline import keep_part, make_frames, open_sink, report_of
 from vidsr.planning import Plan, make_plan
@@ -243,8 +243,7 @@ class Steps:
         return self._plans[key]
 
     def _hold(self, key: str, job: Job, plan: Plan) -> None:
-        if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
-            give_back_large_blocks()
+        make_room_for(plan.info.pixel_format.frame_bytes(*plan.target.size))
         self._plans[key] = job, plan
         while len(self._plans) > _KEPT_PLANS:
             self._plans.popitem(last=False)

@@ -25,7 +25,7 @@ from typing import IO, Any
 
 from vidsr import records
 from vidsr.errors import BackendError, DecodeError, OptionsError, VidsrError, one_line
-from vidsr.heap import RETURNED_BYTES, give_back_large_blocks
+from vidsr.heap import make_room_for
 from vidsr.job import Job
 from vidsr.planning import Plan, make_plan
 from vidsr.rehearsal import open_upscaler, trial_place, trial_sink
@@ -196,8 +196,7 @@ def _serve(threads: int, seconds: float, answers: IO[str]) -> None:
     sent: dict[str, Any] = json.loads(lines.readline())
     job = replace(records.from_mapping(Job, sent), threads=threads)
     plan = make_plan(job, check_output=False)
-    if plan.info.pixel_format.frame_bytes(*plan.target.size) > RETURNED_BYTES:
-        give_back_large_blocks()
+    make_room_for(plan.info.pixel_format.frame_bytes(*plan.target.size))
     with open_upscaler(job, plan) as upscaler:
         answers.write("ready\n")
         answers.flush()

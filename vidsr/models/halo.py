@@ -16,7 +16,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from vidsr.models.steps import constants_of
 
 if TYPE_CHECKING:
     import onnx
@@ -47,21 +48,17 @@ class _Reach:
 
 class _Walk:
     def __init__(self, model: onnx.ModelProto) -> None:
-        from onnx import helper, numpy_helper
+        from onnx import helper
 
         self._attribute = helper.get_attribute_value
         self.exact = True
         self.sizes: dict[str, _Reach] = {}
         """By the output of a Shape: what it is the shape of."""
         graph = model.graph
-        self.constants: dict[str, NDArray[Any]] = {
-            t.name: numpy_helper.to_array(t) for t in graph.initializer
-        }
+        self.constants = constants_of(model)
         self.reach: dict[str, _Reach | None] = dict.fromkeys(self.constants)
         self.reach |= {i.name: _Reach() for i in graph.input if i.name not in self.constants}
         for node in graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             after = self._step(node)
             if after is not None:
                 after = replace(after, coarsest=min(after.coarsest, after.ratio))

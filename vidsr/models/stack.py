@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidsr.kernels import FoldedConv, FoldedStack, QuantisedConv
+from vidsr.models.steps import Step, constants_of, steps_of
 
 if TYPE_CHECKING:
     import onnx
@@ -51,50 +52,41 @@ class _Walk:
     """Goes from the graph's output to its input."""
 
     def __init__(self, proto: onnx.ModelProto) -> None:
-        from onnx import helper, numpy_helper
-
-        graph = proto.graph
-        self._attribute = helper.get_attribute_value
-        self._makers = {name: node for node in graph.node for name in node.output}
-        self._constants: dict[str, NDArray[Any]] = {
-            t.name: numpy_helper.to_array(t) for t in graph.initializer
-        }
-        for node in graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                self._constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-        self._source = next(i.name for i in graph.input if i.name not in self._constants)
-        self._output = graph.output[0].name
+        self._makers = {name: step for step in steps_of(proto) for name in step.outputs}
+        self._constants = constants_of(proto)
+        self._source = next(i.name for i in proto.graph.input if i.name not in self._constants)
+        self._output = proto.graph.output[0].name
 
     def stack(self) -> FoldedStack:
         shuffle = self._maker(self._output, "DepthToSpace")
-        scale = int(self._attributes(shuffle)["blocksize"])
-        total = self._maker(shuffle.input[0], "Add")
-        if list(total.input).count(self._source) != 1:
+        scale = int(shuffle.attributes["blocksize"])
+        total = self._maker(shuffle.inputs[0], "Add")
+        if total.inputs.count(self._source) != 1:
             raise _OtherNetworkError("its skip connection is not the input itself")
-        name = next(n for n in total.input if n != self._source)
+        name = next(n for n in total.inputs if n != self._source)
         convs = [self._conv(name, None)]
         while convs[0][1].name != self._source:
             if len(convs) >= MOST_CONVS:
                 raise _OtherNetworkError(f"it has more than {MOST_CONVS} convolutions")
             active = self._maker(convs[0][1].name, "PRelu")
-            slopes = self._constant(active.input[1], "a PReLU's slopes")
-            convs.insert(0, self._conv(active.input[0], slopes))
+            slopes = self._constant(active.inputs[1], "a PReLU's slopes")
+            convs.insert(0, self._conv(active.inputs[0], slopes))
         return _checked([conv for conv, _ in convs], scale)
 
     def _conv(self, name: str, slopes: NDArray[Any] | None) -> tuple[FoldedConv, _Input]:
         node = self._maker(name, "Conv")
-        attributes = self._attributes(node)
+        attributes = node.attributes
         for key, wanted in _CONV_DEFAULTS.items():
             if attributes.get(key, [0, 0, 0, 0] if key == "pads" else wanted) != wanted:
                 raise _OtherNetworkError(f"a convolution has {key} {attributes.get(key)}")
-        source = self._input(node.input[0])
-        weights, codes, steps = self._weights(node.input[1])
+        source = self._input(node.inputs[0])
+        weights, codes, steps = self._weights(node.inputs[1])
         if weights.ndim != 4 or weights.shape[2:] != (3, 3):
             raise _OtherNetworkError("a convolution is not of 3x3 taps")
         out = weights.shape[0]
         bias = np.zeros(out, np.float32)
-        if len(node.input) > 2 and node.input[2]:
-            bias = self._constant(node.input[2], "a bias").astype(np.float32).reshape(-1)
+        if len(node.inputs) > 2 and node.inputs[2]:
+            bias = self._constant(node.inputs[2], "a bias").astype(np.float32).reshape(-1)
         if slopes is not None:
             if slopes.size not in (1, out) or (slopes.size > 1 and slopes.shape != (out, 1, 1)):
                 raise _OtherNetworkError("a PReLU's slopes are not one a channel")
@@ -109,11 +101,11 @@ class _Walk:
     def _input(self, name: str) -> _Input:
         """Return what lies behind a pair of QuantizeLinear and DequantizeLinear, if there is one."""
         maker = self._makers.get(name)
-        if maker is None or maker.op_type != "DequantizeLinear":
+        if maker is None or maker.kind != "DequantizeLinear":
             return _Input(name)
-        first = self._maker(maker.input[0], "QuantizeLinear")
+        first = self._maker(maker.inputs[0], "QuantizeLinear")
         numbers = [
-            [self._constant(n, "a scale or zero point") for n in node.input[1:]] for node in (first, maker)
+            [self._constant(n, "a scale or zero point") for n in node.inputs[1:]] for node in (first, maker)
         ]
         if len(numbers[0]) != 2 or not all(np.array_equal(a, b) for a, b in zip(*numbers, strict=True)):
             raise _OtherNetworkError("a tensor is quantised and restored by different numbers")
@@ -122,7 +114,7 @@ class _Walk:
             raise _OtherNetworkError("a tensor is not quantised to uint8 as a whole")
         if not 0 < float(scale.item()) < np.inf:
             raise _OtherNetworkError("a tensor is quantised by a scale that is none")
-        return _Input(first.input[0], float(scale.item()), int(zero.item()))
+        return _Input(first.inputs[0], float(scale.item()), int(zero.item()))
 
     def _weights(
         self, name: str
@@ -131,30 +123,29 @@ class _Walk:
         if name in self._constants:
             return self._constants[name].astype(np.float32), None, None
         node = self._maker(name, "DequantizeLinear")
-        codes, steps = (self._constant(n, "quantised weights") for n in node.input[:2])
-        zero = self._constant(node.input[2], "a zero point") if len(node.input) > 2 else np.zeros(1, np.int8)
-        per_channel = steps.size == codes.shape[0] and self._attributes(node).get("axis", 1) == 0
+        codes, steps = (self._constant(n, "quantised weights") for n in node.inputs[:2])
+        zero = (
+            self._constant(node.inputs[2], "a zero point") if len(node.inputs) > 2 else np.zeros(1, np.int8)
+        )
+        if codes.ndim != 4 or codes.size == 0:
+            raise _OtherNetworkError("its quantised weights are none of a convolution")
+        per_channel = steps.size == codes.shape[0] and node.attributes.get("axis", 1) == 0
         if codes.dtype != np.int8 or codes.min() < -127 or zero.any() or not (per_channel or steps.size == 1):
             raise _OtherNetworkError("its weights are not quantised to int8 for each channel, around 0")
         steps = np.broadcast_to(steps.astype(np.float32).reshape(-1), (codes.shape[0],))
         return codes.astype(np.float32) * steps[:, None, None, None], codes, steps
 
-    def _maker(self, name: str, kind: str) -> onnx.NodeProto:
-        node: onnx.NodeProto | None = self._makers.get(name)
-        if node is None or node.op_type != kind:
+    def _maker(self, name: str, kind: str) -> Step:
+        step = self._makers.get(name)
+        if step is None or step.kind != kind:
             other = "the input" if name == self._source else "a constant"
-            raise _OtherNetworkError(
-                f"{other if node is None else node.op_type} is where it would have {kind}"
-            )
-        return node
+            raise _OtherNetworkError(f"{step.kind if step else other} is where it would have {kind}")
+        return step
 
     def _constant(self, name: str, what: str) -> NDArray[Any]:
         if name not in self._constants:
             raise _OtherNetworkError(f"{what} is computed, not given")
         return self._constants[name]
-
-    def _attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
-        return {a.name: self._attribute(a) for a in node.attribute}
 
 
 def _checked(convs: list[FoldedConv], scale: int) -> FoldedStack:

@@ -43,10 +43,14 @@ def steps_of(proto: onnx.ModelProto) -> list[Step]:
 
 
 def constants_of(proto: onnx.ModelProto) -> dict[str, NDArray[Any]]:
-    """Return the graph's stored tensors by name."""
+    """Return by name what the graph holds: stored tensors, and those of Constant nodes."""
     from onnx import numpy_helper
 
-    return {t.name: np.array(numpy_helper.to_array(t)) for t in proto.graph.initializer}
+    tensors = [(t.name, t) for t in proto.graph.initializer]
+    for node in proto.graph.node:
+        if node.op_type == "Constant":
+            tensors += [(node.output[0], a.t) for a in node.attribute if a.name == "value"]
+    return {name: np.array(numpy_helper.to_array(tensor)) for name, tensor in tensors}
 
 
 def with_constants(proto: onnx.ModelProto, values: Mapping[str, NDArray[Any]]) -> onnx.ModelProto:

@@ -76,7 +76,7 @@ def in_fields(info: VideoInfo) -> VideoInfo:
 
 
 def woven(codec: str, frame: av.VideoFrame) -> bool:
-    """Tell whether a decoder's frame holds two fields, by its flags; see `weaving.single_field`."""
+    """Tell whether a decoder's frame holds two fields, by its flags; those of HEVC hold one."""
     return bool(frame.interlaced_frame) and codec != "hevc"
 
 

@@ -20,14 +20,19 @@ _LOG = Lock()
 class Chain:
     """A chain of filters for frames of one shape."""
 
-    def __init__(self, frame: av.VideoFrame, filters: Sequence[tuple[str, Mapping[str, str]]]) -> None:
-        """Build it of names and options, for frames like this one."""
+    def __init__(
+        self,
+        frame: av.VideoFrame,
+        filters: Sequence[tuple[str, Mapping[str, str]]],
+        time_base: Fraction = Fraction(1),
+    ) -> None:
+        """Build it of names and options, for frames like this one; the time base is of their pts."""
         self._graph = graph = av.filter.Graph()  # its filters do not keep it alive
         self._source: Any = graph.add(
             "buffer",
             video_size=f"{frame.width}x{frame.height}",
             pix_fmt=frame.format.name,
-            time_base="1/1",
+            time_base=str(time_base),
             colorspace=str(int(frame.colorspace)),
             range=str(int(frame.color_range)),
         )
@@ -63,18 +68,7 @@ def through(
         chain: Filters that give one frame for one.
         time_base: Of the frame's pts; where times matter.
     """
-    graph = av.filter.Graph()
-    size = f"video_size={frame.width}x{frame.height}"
-    source = last = graph.add("buffer", f"{size}:pix_fmt={frame.format.name}:time_base={time_base}")
-    for name, options in chain:
-        following = graph.add(name, **options)
-        last.link_to(following)
-        last = following
-    sink: Any = graph.add("buffersink")
-    last.link_to(sink)
-    graph.configure()
-    source.push(frame)
-    made: av.VideoFrame = sink.pull()
+    (made,) = Chain(frame, chain, time_base).push(frame)
     return made
 
 
