@@ -21,6 +21,7 @@ import numpy as np
 from vidsr.errors import ModelError
 from vidsr.models.first_layer import anchored, in_parts, with_first_layer_of_parts
 from vidsr.models.graph import GraphWriter, Picture
+from vidsr.models.merging import merged
 
 if TYPE_CHECKING:
     import onnx
@@ -103,6 +104,7 @@ def run_network(
     size = (spec.channels, (height + below) * inner, (width + right) * inner)
     tail = _find_tail(graph, spec.channels, inner)
     wanted = graph.output[0].name if tail is None else tail.features
+    graph = merged(graph, wanted)
     taken, rests = channels, channels[:0]
     if tail is not None and luma is not None and (changed := _first_layer_on_codes(graph, tail, luma)):
         graph, taken = changed, luma.parts(writer)
