@@ -1,8 +1,8 @@
 """One deployed graph for frames of any size, at the network's own scale.
 
-`deploy` writes sizes into its graphs. Written for two sizes, they differ in the constants that depend on the
-size, and in nothing else: where a Slice ends, and what a Reshape makes. Those are written anew, relative to the
-size of what the node takes; whatever else differs is refused.
+`deploy` writes sizes into its graphs. Written for two sizes, they differ in the constants that depend on
+the size, and in nothing else: where a Slice ends, and what a Reshape makes. Those are written anew, relative
+to the size of what the node takes; whatever else differs is refused.
 """
 
 from __future__ import annotations

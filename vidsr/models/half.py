@@ -1,9 +1,8 @@
 """`half`: from a deployed graph to a strongly typed one whose network computes in FP16.
 
 TensorRT takes the precision of every layer from the graph. Planes go in and out as uint8, its only type for
-samples: 8 bit planes as they are, longer codes as the two bytes of each sample, [1, 1, rows, columns, 2], which
-are combined and split in FP32 inside the graph. In between there are FP32, FP16 and sizes, nothing else: codes that
-are moved about are FP32, which holds them exactly.
+samples: 8 bit planes as they are, longer codes as the two bytes of each sample, [1, 1, rows, columns, 2],
+which are combined and split in FP32 inside the graph. In between codes are FP32, which holds them exactly.
 
 `half_choice` says which nodes are FP16, and why.
 """

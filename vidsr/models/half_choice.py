@@ -111,7 +111,8 @@ def _network(nodes: Sequence[onnx.NodeProto]) -> set[str]:
     for node in nodes:
         if node.op_type in _CONVS or (node.op_type != "Shape" and after.intersection(node.input)):
             after.update(node.output)
-    network, needed = set(), set()
+    network: set[str] = set()
+    needed: set[str] = set()
     for node in reversed(nodes):
         if node.op_type in _CONVS or needed.intersection(node.output):
             needed.update(node.input if node.op_type != "Shape" else ())

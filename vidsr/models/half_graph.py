@@ -39,7 +39,7 @@ class HalfGraph:
         self._source = deployed.graph
         known = onnx.shape_inference.infer_shapes(deployed, strict_mode=True).graph
         values = (*known.input, *known.value_info, *known.output)
-        self._kinds = {v.name: v.type.tensor_type.elem_type for v in values}
+        self._kinds: dict[str, int] = {v.name: v.type.tensor_type.elem_type for v in values}
         self._constants = constants_of(deployed)
         self.choice: Choice = choose(self._source, self._kinds, self._constants, keep)
         self._makers = {o: n for n in self._source.node for o in n.output}
@@ -130,7 +130,7 @@ class HalfGraph:
             if self._kind(node.input[0]) in floats and self._kind(node.output[0]) in floats:
                 other = node.input[0]
         elif node.op_type == "Add" and node.output[0] not in self._half:
-            other = next((a for a, b in zip(node.input, reversed(node.input)) if self._is_anchor(b)), None)
+            other = node.input[0] if self._is_anchor(node.input[1]) else None
         if other is None or other in self._constants:
             return False
         self._names[node.output[0]] = self._name(other)
