@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from vidsr.models.lattice import Size
     from vidsr.models.lookup import Model
 
-__all__ = ["TypedGraph", "carrier", "dynamic", "half"]
+__all__ = ["TypedGraph", "carrier", "dynamic", "half", "tensor_types"]
+
+_TYPES = {1: "f32", 2: "uint8", 6: "int32", 7: "int64", 9: "bool", 10: "f16"}
+"""By ONNX's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,16 @@ def dynamic(
 
     check_sizes(model, frame_format, sizes)
     return _typed(without_sizes(model, frame_format), frame_format, keep_f32)
+
+
+def tensor_types(typed: TypedGraph) -> dict[str, str]:
+    """Return by name what type each tensor of a graph has: uint8, f16, f32, int32, int64 or bool."""
+    import onnx
+
+    proto = onnx.ModelProto.FromString(typed.model_bytes)
+    known = onnx.shape_inference.infer_shapes(proto, strict_mode=True).graph
+    values = (*known.input, *known.value_info, *known.output)
+    return {v.name: _TYPES[v.type.tensor_type.elem_type] for v in values}
 
 
 def _typed(proto: onnx.ModelProto, frame_format: FrameFormat, keep: frozenset[str]) -> TypedGraph:
