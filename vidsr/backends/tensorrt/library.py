@@ -136,7 +136,8 @@ def find_library(kind: Kind | None = None) -> Library:
     Raises:
         BackendUnavailableError: It is absent, too old, or cannot be imported.
     """
-    found: Kind = kind or next((k for k in _MODULES if missing(k) is None), "tensorrt")
+    installed: list[Kind] = [k for k in _MODULES if missing(k) is None]
+    found: Kind = kind if kind is not None else (installed or list(_MODULES))[0]
     if why := missing(found):
         message, hint = why.split("; ", 1)
         raise BackendUnavailableError(message, hint=hint)
