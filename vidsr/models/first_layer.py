@@ -26,11 +26,12 @@ from vidsr.models.graph import GraphWriter, Picture
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["anchored", "in_parts", "with_first_layer_of_parts"]
+__all__ = ["NOTHING", "anchored", "in_parts", "with_first_layer_of_parts"]
 
 _STEPS = 128
 """Per unit: integers up to 256 are exact in bf16, so values up to 2 are."""
-_NOTHING = 1e-30
+NOTHING = 1e-30
+"""The factor of what `anchored` adds."""
 
 
 def in_parts(writer: GraphWriter, channels: Sequence[Picture]) -> list[Picture]:
@@ -80,7 +81,7 @@ def with_first_layer_of_parts(graph: onnx.GraphProto, source: str, wanted: str) 
 
 def anchored(writer: GraphWriter, made: Picture, source: Picture) -> Picture:
     """Return `made`, with `source` among what it is computed from without a convolution; equal in value."""
-    sample = writer.affine(writer.window(writer.window(source, 2, 0, 1), 3, 0, 1), _NOTHING)
+    sample = writer.affine(writer.window(writer.window(source, 2, 0, 1), 3, 0, 1), NOTHING)
     return _like(made, writer.node("Add", made.name, sample.name))
 
 

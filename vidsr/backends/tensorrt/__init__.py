@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT for RTX: finding them, typed networks, engines. Importing this imports neither."""
