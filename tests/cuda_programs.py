@@ -92,15 +92,13 @@ class StandInWork:
     def __init__(self, program: StandInProgram) -> None:
         self._program, self._device = program, program.device
         self._stream: int | None = None
-        self._ops: list[Op] = []
+        self.ops: list[Op] = []
         self._warm = self.freed = False
         self._device.live[id(self)] = "work"
 
     def enqueue(self, stream: int, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         device, program = self._device, self._program
         device.require("a work")
-        if self.freed:
-            device.misuse("a closed work is queued")
         queue = device.streams.get(stream)
         if queue is None:
             device.misuse(f"a work is queued on a stream that is not GPU {device.info.ordinal}'s")
@@ -116,9 +114,7 @@ class StandInWork:
             found = [device.find(p, n, "a work") for p, n in zip(pointers, sizes, strict=True)]
             sides.append(([memory for memory, _ in found], [raw for _, raw in found]))
         (read, src), (written, dst) = sides
-        op = Op("kernel", lambda: self._run(src, dst), tuple(read), tuple(written))
-        if queue.captured is None:
-            self._ops.append(op)
+        op = Op("kernel", lambda: self._run(src, dst), tuple(read), tuple(written), self)
         queue.queue(op)
 
     def _run(self, src: list[np.ndarray], dst: list[np.ndarray]) -> None:
@@ -137,7 +133,7 @@ class StandInWork:
             self._device.misuse("a work is closed twice")
         self._program.works -= 1
         self._device.require("closing a work", freeing=self)
-        if any(not op.known for op in self._ops):
+        if any(not op.known for op in self.ops):
             self._device.misuse("a work is closed with pending work")
         self.freed = True
         self._device.freed(self)

@@ -22,7 +22,7 @@ from vidsr.backends.cuda.layer import CudaError, DeviceInfo, OutOfMemory
 _here = threading.local()  # the calling thread's stack of current devices
 
 
-class Misuse(AssertionError):
+class Misuse(AssertionError):  # noqa: N818  what happened, not a kind of fault
     """Something that must never be asked of CUDA."""
 
 
@@ -135,13 +135,14 @@ class StandInDevice:
 
     def find(self, pointer: int, nbytes: int, what: str) -> tuple[DeviceMemory, np.ndarray]:
         """Return the memory that a pointer points into, and the bytes from there."""
-        for begin, memory in list(self._allocated.items()):
-            if begin <= pointer < begin + memory.nbytes:
-                memory.usable(what)
-                if pointer + nbytes > begin + memory.nbytes:
-                    self.misuse(f"{what} goes over the end of its memory")
-                return memory, memory.raw[pointer - begin : pointer - begin + nbytes]
-        self.misuse(f"{what} uses a pointer that is not GPU {self.info.ordinal}'s")
+        around = [(b, m) for b, m in list(self._allocated.items()) if b <= pointer < b + m.nbytes]
+        if not around:
+            self.misuse(f"{what} uses a pointer that is not GPU {self.info.ordinal}'s")
+        begin, memory = around[0]
+        memory.usable(what)
+        if pointer + nbytes > begin + memory.nbytes:
+            self.misuse(f"{what} goes over the end of its memory")
+        return memory, memory.raw[pointer - begin : pointer - begin + nbytes]
 
     def stream(self) -> StandInStream:
         return StandInStream(self)

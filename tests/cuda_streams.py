@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cuda_pinned import POISON, Buffer, Pinned
 
@@ -27,6 +27,8 @@ class Op:
     run: Callable[[], None]
     reads: tuple[Buffer, ...]
     writes: tuple[Buffer, ...]
+    by: Any = None
+    """The work that queued it."""
     done: bool = False
     known: bool = False
     """Whether the host has waited for it."""
@@ -81,11 +83,15 @@ class StandInStream(Made):
         for op in ops:
             for one in (*op.reads, *op.writes):
                 one.usable(op.name)
+            if op.by is not None and op.by.freed:
+                self.device.misuse("a closed work is queued")
         if self.captured is not None:
             self.captured.extend(ops)
             return
         with self.device.state:
             for op in ops:
+                if op.by is not None:
+                    op.by.ops.append(op)
                 for one in {id(b): b for b in (*op.reads, *op.writes)}.values():
                     one.uses.append(op)
                 for one in op.writes:
