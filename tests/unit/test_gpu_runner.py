@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,14 +18,14 @@ from vidsr.errors import BackendError, InferenceError
 
 
 @pytest.fixture(params=["lazy", "threads", "no-graphs"])
-def device(request: pytest.FixtureRequest) -> Iterator[Any]:
+def device(request: pytest.FixtureRequest) -> Any:
     """A maker of devices in each mode."""
     mode = "threads" if request.param == "threads" else "lazy"
 
     def make(ordinal: int = 0, memory_bytes: int = 1 << 28) -> StandInDevice:
         return StandInDevice(ordinal, memory_bytes, mode=mode, graphs=request.param != "no-graphs")
 
-    yield make
+    return make
 
 
 def test_it_is_a_session(device: Any) -> None:

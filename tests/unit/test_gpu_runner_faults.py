@@ -1,4 +1,4 @@
-"""Sessions on GPUs where something goes wrong: kernels, launches, memory, closing; on the stand-in for CUDA."""
+"""Sessions on GPUs where something goes wrong: kernels, launches, memory, closing; on the stand-in."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ def test_a_launch_that_is_refused(graphs: bool) -> None:
     with Bench(of, [gpu], 2) as bench:
         gpu.refuse = {gpu.launches + 3}
         frames = [frame(of, number) for number in range(8)]
-        waiting = []
-        for planes in frames:  # one after the other, so that the fourth frame has the fourth launch
-            waiting.append((planes, *bench.submit(planes)))
+        # Submitted by one thread, so that the fourth frame has the fourth launch.
+        waiting = [(planes, *bench.submit(planes)) for planes in frames]
         for number, one in enumerate(waiting):
             if number == 3:
                 _raises_each_time(one[1], "launch refused")
