@@ -6,6 +6,7 @@ runtimes read engines unchecked. What does not fit is refused with a reason, and
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -171,7 +172,7 @@ class EngineCache:
 
     def sweep(self, name: str) -> None:
         """Remove what killed builders left of an engine; for whoever has its lock."""
-        for left in self.folder.glob(f"{name}.*"):
+        for left in self.folder.glob(f"{glob.escape(name)}.*"):
             if left.suffix == _WORK:
                 shutil.rmtree(left, ignore_errors=True)
             elif left.suffix == _PARTIAL:
@@ -260,7 +261,10 @@ class EngineCache:
         with suppress(OSError):
             who = (locks / name).read_text(encoding="utf-8", errors="replace")[:20]
         waiting(f"waiting for process {who or '?'}, which builds {name.removesuffix('.lock')}")
-        return lock_folder(locks, wait=True, name=name)
+        try:
+            return lock_folder(locks, wait=True, name=name)
+        except BlockingIOError as error:  # a file system without locks
+            raise _unwritable(locks, error) from error
 
 
 def _unwritable(path: Path, error: OSError) -> OutputError:
