@@ -32,9 +32,7 @@ def build(
             metavar="MODEL...|RECIPE.toml...",
         ),
     ],
-    scale: Annotated[
-        int | None, typer.Option("-s", "--scale", help="Scale of the models. Default: 2.")
-    ] = None,
+    scale: Annotated[int | None, typer.Option("-s", "--scale", help="Their scale. Default: 2.")] = None,
     size: Annotated[
         list[str] | None,
         typer.Option("--size", metavar="WxH", help="Size of the frames that go in; may be repeated."),
@@ -64,9 +62,7 @@ def build(
     ] = None,
     backend: Annotated[str | None, typer.Option(help="Backend to build for. Default: tensorrt.")] = None,
     device: Annotated[str | None, typer.Option(help="Its device. Default: its first.")] = None,
-    precision: Annotated[
-        str | None, typer.Option(help="Precision. Default: the backend's usual one.")
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Default: the backend's usual one.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Build even what is there already.")] = False,
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Show no progress.")] = False,
 ) -> None:
