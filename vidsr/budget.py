@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vidsr.caches import cache_file
 from vidsr.concurrency import best_of, cached, choose_concurrency, compared, network_facts
 from vidsr.contest import rate_together
 from vidsr.cores import usable_cores
 from vidsr.errors import VidsrError
 from vidsr.job import MAX_THREADS, Job
 from vidsr.planning import Plan, with_encoder_threads
-from vidsr.remembered import cache_file, key_of, remember
+from vidsr.remembered import key_of, remember
 from vidsr.stages import LARGE_BYTES
 from vidsr.video.parts import folder_of
 

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from vidsr.backends.base import Ticket
+from vidsr.caches import cache_file
 from vidsr.cores import processor, usable_cores
 from vidsr.errors import VidsrError
 from vidsr.frame import Planes
@@ -20,7 +21,7 @@ from vidsr.identity import own_version
 from vidsr.job import Job
 from vidsr.planning import Plan
 from vidsr.rehearsal import open_network
-from vidsr.remembered import cache_file, key_of, recall, remember
+from vidsr.remembered import key_of, recall, remember
 
 __all__ = [
     "CLEARLY",

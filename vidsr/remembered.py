@@ -7,30 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from vidsr.atomic import write_atomically
+from vidsr.caches import cache_file
 from vidsr.errors import OutputError
-from vidsr.video.parts import write_atomically
 
-__all__ = ["cache_file", "described", "key_of", "recall", "remember"]
+__all__ = ["described", "key_of", "recall", "remember"]
 
 _KEPT = 200  # of the latest
 _MOST_BYTES = 1 << 20
-
-
-def cache_file(name: str) -> Path | None:
-    """Return where a file is, by the XDG rules; None: this user has no home."""
-    asked = os.environ.get("XDG_CACHE_HOME", "")
-    if Path(asked).is_absolute():
-        return Path(asked) / "vidsr" / name
-    try:
-        return Path.home() / ".cache" / "vidsr" / name
-    except RuntimeError:
-        return None
 
 
 def described(name: str, what: str, maker: str) -> str:

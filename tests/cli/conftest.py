@@ -1,6 +1,6 @@
-"""Makes the media tests' helper modules importable here too."""
+"""Makes the media tests' helper modules and the fakes importable here too."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "media"))
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("media", "fakes")]

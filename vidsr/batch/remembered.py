@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vidsr import remembered
-from vidsr.remembered import cache_file, key_of
+from vidsr.caches import cache_file
+from vidsr.remembered import key_of
 
 __all__ = ["key_of", "recall", "remember", "workers_file"]
 

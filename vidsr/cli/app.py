@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidsr.cli import batch, bench, clean, doctor, evaluate, export, models, probe, train, upscale
+from vidsr.cli import batch, bench, clean, doctor, engines, evaluate, export, models, probe, train, upscale
 
 __all__ = ["app"]
 
@@ -23,6 +23,7 @@ app.command("upscale")(upscale.upscale)
 app.add_typer(batch.app, name="batch")
 app.command("probe")(probe.probe)
 app.add_typer(models.app, name="models")
+app.add_typer(engines.app, name="engines")
 app.command("evaluate")(evaluate.evaluate)
 app.command("bench")(bench.bench)
 app.command("train")(train.train)

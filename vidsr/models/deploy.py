@@ -72,6 +72,10 @@ class Deployed:
     """The same work for the compiled kernels, or why they cannot do it."""
     stored: Stored = "f32"
     """Which of the model's files it was made of."""
+    model: str = ""
+    """The model's id, for people and for what is kept of its engines."""
+    model_sha256: str = ""
+    """Of that file, by the card."""
 
 
 def deploy(
@@ -136,6 +140,8 @@ def deploy(
         exact=spec.tiling == "exact",
         rows=row_work(model, frame_format, (width, height), (out_width, out_height)),
         stored=model.precision,
+        model=spec.id,
+        model_sha256=model.sha256,
     )
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from vidsr.errors import OutputError
+from vidsr.atomic import write_atomically
 
 __all__ = [
     "Part",
@@ -17,7 +16,6 @@ __all__ = [
     "read_cuts",
     "read_part",
     "read_parts",
-    "write_atomically",
     "write_cuts",
     "write_part",
 ]
@@ -118,26 +116,3 @@ def write_cuts(folder: Path, cuts: tuple[int, ...]) -> None:
         OutputError: It cannot be noted.
     """
     write_atomically(folder / _CUTS, json.dumps(cuts))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is whole or not there.
-
-    Raises:
-        OutputError: The disk refused.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write here ({error.strerror})",
-            path=path,
-            hint="free some space if the disk is full, and run the same command: it continues",
-        ) from error

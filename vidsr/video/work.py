@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from vidsr.atomic import write_atomically
 from vidsr.errors import OptionsError, OutputError
 from vidsr.identity import differences
 from vidsr.locks import lock_folder
@@ -22,7 +23,6 @@ from vidsr.video.parts import (
     read_cuts,
     read_part,
     read_parts,
-    write_atomically,
     write_cuts,
     write_part,
 )
