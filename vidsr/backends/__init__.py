@@ -28,12 +28,13 @@ __all__ = [
 BACKENDS: dict[str, str] = {
     "kernel": "vidsr.backends.kernel",
     "openvino": "vidsr.backends.openvino",
+    "torch": "vidsr.backends.torch",
     "nearest": "vidsr.backends.nearest",
 }
 """Name -> module, which has a `Backend` called BACKEND."""
 
-AUTO_ORDER: tuple[str, ...] = ("kernel", "openvino")
-"""What `auto` tries, in turn. `nearest` is not among them: it ignores the network."""
+AUTO_ORDER: tuple[str, ...] = ("torch", "kernel", "openvino")
+"""What `auto` tries, in turn: GPUs, then the CPU. `nearest` is not among them: it ignores the network."""
 
 
 def get_backend(name: str) -> Backend:

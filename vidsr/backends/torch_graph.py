@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 
 from vidsr.backends.torch_operators import OPERATORS, Function, Read, UnsupportedError, to_tensor
+from vidsr.backends.torch_shapes import SHAPES
 from vidsr.backends.torch_windows import WINDOWS
 from vidsr.errors import EngineBuildError
 from vidsr.models.steps import Graph, Step
 
 __all__ = ["TorchGraph"]
 
+_MAKERS = OPERATORS | SHAPES | WINDOWS
 _CONVOLUTIONS = frozenset(("Conv", "ConvTranspose"))
 _PRECISE = frozenset(
     ("Pow", "Sqrt", "ReduceMean", "ReduceSum", "GlobalAveragePool", "QuantizeLinear", "DequantizeLinear")
@@ -150,7 +152,7 @@ def _call(
     step: Step, fixed: dict[str, Tensor], shapes: dict[str, Tensor], *, half: bool | None
 ) -> _Call | None:
     """Return what computes a step; None: it is known already and has been added to `fixed`."""
-    maker = OPERATORS.get(step.kind) or WINDOWS.get(step.kind)
+    maker = _MAKERS.get(step.kind)
     if maker is None:
         raise _refused(f"has no operator {step.kind}")
     try:

@@ -1,4 +1,4 @@
-"""ONNX operators that look at neighbouring samples, as torch functions: see `vidsr.backends.torch_operators`."""
+"""ONNX operators that look at neighbouring samples: see `vidsr.backends.torch_operators`."""
 
 from __future__ import annotations
 
@@ -72,9 +72,7 @@ def _transposed(step: Step, read: Read) -> Function:
 
     def run(x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
         window = _Window(step, weights.shape[2:])
-        return F.conv_transpose2d(
-            x, weights, bias, window.strides, pads[:2], extra, group, window.dilations
-        )
+        return F.conv_transpose2d(x, weights, bias, window.strides, pads[:2], extra, group, window.dilations)
 
     return run
 
@@ -212,7 +210,7 @@ def _cubic(d: NDArray[Any], a: float) -> NDArray[Any]:
 
 
 def _inside(places: NDArray[Any], have: int) -> NDArray[np.int64]:
-    return np.clip(places, 0, have - 1).astype(np.int64)
+    return np.asarray(np.clip(places, 0, have - 1), dtype=np.int64)
 
 
 WINDOWS: dict[str, Maker] = {
