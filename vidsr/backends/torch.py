@@ -113,10 +113,11 @@ class TorchBackend:
         if device == "cpu":
             return found | {"capability": torch.backends.cpu.get_cpu_capability()}
         major, minor = torch.cuda.get_device_capability(device)
+        cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
         return found | {
             "device_name": torch.cuda.get_device_name(device),
             "capability": f"{major}.{minor}",
-            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call],
+            "cudnn": str(cudnn),
         }
 
     def open(self, deployed: Deployed, options: SessionOptions) -> Session:
