@@ -39,7 +39,8 @@ def first_able(
         if why is None:
             others = f"; not {'; not '.join(refused)}" if refused else ""
             return backend, f"{backend.name}, the first that can: {found.detail}{others}"
-        absent = absent if found.usable else "pip install openvino adds the one that runs every model"
+        if backend.name == "openvino" and not found.usable:
+            absent = "pip install openvino adds the one that runs every model"
         refused.append(f"{backend.name} ({why})")
     raise BackendUnavailableError(
         f"no backend can do this here: {', '.join(refused)}",

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,7 @@ class TorchGraph:
         halves, first = _between(graph.steps) if half else (frozenset[int](), frozenset[int]())
         with torch.inference_mode():
             shapes = {
-                name: torch.empty(shape, dtype=torch.uint8 if kind == "uint8" else torch.int32, device="meta")
+                name: to_tensor(np.empty(0, kind)).new_empty(shape, device="meta")
                 for name, (shape, kind) in graph.inputs.items()
             }
             for number, step in enumerate(graph.steps):

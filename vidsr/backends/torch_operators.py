@@ -131,7 +131,8 @@ def _reduce(function: Callable[..., Tensor]) -> Maker:
 
 
 def _prelu(x: Tensor, slopes: Tensor) -> Tensor:
-    return F.prelu(x, slopes.reshape(-1))
+    # On meta torch would import its compiler for this, which takes a second and makes a folder.
+    return x if x.is_meta else F.prelu(x, slopes.reshape(-1))
 
 
 def _leaky(step: Step, read: Read) -> Function:
