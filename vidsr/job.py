@@ -74,9 +74,9 @@ class Job:
 
     backend: str = "auto"
     device: str = "auto"
-    precision: Literal["auto", "f32", "bf16", "int8"] = "auto"
-    """auto: bf16 where the device computes it natively, otherwise f32; int8: the model's file in integers,
-    where its card offers one, which it does where that loses at most 0.1 dB."""
+    precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
+    """auto: f16 on GPUs, bf16 on CPUs that compute it natively, otherwise f32; int8: the model's file in
+    integers, where its card offers one, which it does where that loses at most 0.1 dB."""
     fast: bool = False
     """Take int8 where the model offers it and the backend runs it; where not, warn and go on as with auto."""
     threads: int = 0

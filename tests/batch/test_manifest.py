@@ -72,7 +72,7 @@ def test_defaults_and_overrides(tmp_path: Path) -> None:
         ("[defaults]\nsclae = 2", "unknown key 'defaults.sclae'; did you mean 'scale'"),
         (
             "[defaults]\nprecision = 'f64'",
-            "'defaults.precision' must be 'auto' or 'f32' or 'bf16' or 'int8', not 'f64'",
+            "'defaults.precision' must be 'auto' or 'f32' or 'bf16' or 'f16' or 'int8', not 'f64'",
         ),
         ("[defaults]\nscale = 99", "defaults: the scale must be from 1 to 16, not 99"),
         ("[[files]]\nsource = 'a'\n[[files]]\ncrf = 3", r"the key 'files\[1\]\.source' is missing"),

@@ -21,6 +21,7 @@ __all__ = [
     "Session",
     "SessionOptions",
     "Ticket",
+    "automatic_names",
     "choose_backend",
     "get_backend",
 ]
@@ -28,12 +29,13 @@ __all__ = [
 BACKENDS: dict[str, str] = {
     "kernel": "vidsr.backends.kernel",
     "openvino": "vidsr.backends.openvino",
+    "torch": "vidsr.backends.torch",
     "nearest": "vidsr.backends.nearest",
 }
 """Name -> module, which has a `Backend` called BACKEND."""
 
-AUTO_ORDER: tuple[str, ...] = ("kernel", "openvino")
-"""What `auto` tries, in turn. `nearest` is not among them: it ignores the network."""
+AUTO_ORDER: tuple[str, ...] = ("torch", "kernel", "openvino")
+"""What `auto` tries, in turn: GPUs, then the CPU. `nearest` is not among them: it ignores the network."""
 
 
 def get_backend(name: str) -> Backend:
@@ -48,6 +50,18 @@ def get_backend(name: str) -> Backend:
         raise OptionsError(f"no backend '{name}'", hint=f"did you mean {close[0]}?" if close else known)
     backend: Backend = importlib.import_module(BACKENDS[name]).BACKEND
     return backend
+
+
+def automatic_names() -> tuple[str, ...]:
+    """Return what `auto` may take here, and what it would take if it were usable, in turn.
+
+    Left out is what auto never takes on this machine's devices, usable as it is: torch without a GPU.
+    """
+    return tuple(name for name in AUTO_ORDER if not _by_name_alone(get_backend(name).availability()))
+
+
+def _by_name_alone(found: Availability) -> bool:
+    return found.usable and set(found.devices) <= set(found.only_by_name)
 
 
 def choose_backend(

@@ -39,7 +39,8 @@ def first_able(
         if why is None:
             others = f"; not {'; not '.join(refused)}" if refused else ""
             return backend, f"{backend.name}, the first that can: {found.detail}{others}"
-        absent = absent if found.usable else "pip install openvino adds the one that runs every model"
+        if backend.name == "openvino" and not found.usable:
+            absent = "pip install openvino adds the one that runs every model"
         refused.append(f"{backend.name} ({why})")
     raise BackendUnavailableError(
         f"no backend can do this here: {', '.join(refused)}",
@@ -48,11 +49,19 @@ def first_able(
 
 
 def _misses(found: Availability, options: SessionOptions) -> str | None:
-    if options.device.lower() not in ("auto", *(device.lower() for device in found.devices)):
+    devices = _devices(found)
+    if not devices:
+        return f"only where it is asked for: {found.detail}"
+    if options.device.lower() not in ("auto", *(device.lower() for device in devices)):
         return f"no device '{options.device}'"
     if options.precision not in ("auto", *found.precisions):
         return f"no {options.precision} here"
     return None
+
+
+def _devices(found: Availability) -> tuple[str, ...]:
+    """Return the devices that a job may get without asking for the backend."""
+    return tuple(device for device in found.devices if device not in found.only_by_name)
 
 
 class AutomaticBackend:
@@ -69,11 +78,11 @@ class AutomaticBackend:
     def availability(self) -> Availability:
         """Tell of all of them together."""
         found = [backend.availability() for backend in self._backends]
-        usable = [one for one in found if one.usable]
+        usable = [one for one in found if one.usable and _devices(one)]
         return Availability(
             bool(usable),
             "; ".join(one.detail for one in found),
-            tuple(dict.fromkeys(device for one in usable for device in one.devices)),
+            tuple(dict.fromkeys(device for one in usable for device in _devices(one))),
             tuple(dict.fromkeys(precision for one in usable for precision in one.precisions)),
         )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Availability", "Backend", "Precision", "Session", "SessionOptions", "Ticket", "check_planes"]
 
-Precision = Literal["auto", "f32", "bf16", "int8"]
+Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
 
 @runtime_checkable
@@ -56,7 +56,8 @@ class SessionOptions:
     device: str = "auto"
     """The backend's own name of a device; auto: its first."""
     precision: Precision = "auto"
-    """auto: bf16 where the device computes it natively, otherwise f32; int8: for int8 files' graphs alone."""
+    """auto: f16 on GPUs, bf16 on CPUs that compute it natively, otherwise f32; int8: for int8 files' graphs
+    alone."""
     threads: int = 0
     """CPU threads; 0: all cores that this process may use."""
     in_flight: int = 0
@@ -76,6 +77,8 @@ class Availability:
     devices: tuple[str, ...] = ()
     precisions: tuple[str, ...] = ()
     """What `SessionOptions.precision` may ask for here, "auto" left out."""
+    only_by_name: tuple[str, ...] = ()
+    """Those of the devices that a job gets only where the backend is asked for by name: never with auto."""
 
 
 class Backend(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vidsr.backends import AUTO_ORDER, choose_backend, get_backend
+from vidsr.backends import automatic_names, choose_backend, get_backend
 from vidsr.backends.base import Backend, SessionOptions, Ticket
 from vidsr.choice import automatic_model
 from vidsr.errors import BackendError, ModelError, OptionsError, VidsrError
@@ -139,7 +139,7 @@ def settings_of(
     Raises:
         OptionsError: There is no backend of a name.
     """
-    for name in backends or AUTO_ORDER:
+    for name in backends or automatic_names():
         try:
             model = subject.model
             target = (size[0] * model.spec.scale, size[1] * model.spec.scale)

@@ -39,7 +39,8 @@ def evaluate(
     scale: Annotated[int, typer.Option("-s", "--scale", help="How many times larger.")] = 2,
     backend: Annotated[str, typer.Option(help="auto, or one that 'vidsr doctor' lists.")] = "auto",
     precision: Annotated[
-        str | None, typer.Option(help="auto, f32, bf16 or int8. Default: f32 for pictures, auto for clips.")
+        str | None,
+        typer.Option(help="auto, f32, bf16, f16 or int8. Default: f32 for pictures, auto for clips."),
     ] = None,
     tile: Annotated[str, typer.Option(help="auto, 0 (whole frames) or a tile's side in pixels.")] = "auto",
     crf: Annotated[
@@ -89,8 +90,8 @@ def evaluate(
     from vidsr.evaluation.sources import name_models, parse_crfs, sort_sources
     from vidsr.video.probe import probe
 
-    if precision not in (None, "auto", "f32", "bf16", "int8"):
-        raise OptionsError(f"--precision takes auto, f32, bf16, int8, not '{precision}'")
+    if precision not in (None, "auto", "f32", "bf16", "f16", "int8"):
+        raise OptionsError(f"--precision takes auto, f32, bf16, f16, int8, not '{precision}'")
     if tile != "auto" and not tile.isdecimal():
         raise OptionsError(f"--tile takes auto, 0 or a size in pixels, not '{tile}'")
     if preset is None and codec in ("libx264", "libx265"):

@@ -38,7 +38,7 @@ def _key_value(text: str) -> tuple[str, str]:
 _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "scale": ("scale", parse_scale),
     "model_range": ("model_range", _one_of("--model-range", 1, 255)),
-    "precision": ("precision", _one_of("--precision", "auto", "f32", "bf16", "int8")),
+    "precision": ("precision", _one_of("--precision", "auto", "f32", "bf16", "f16", "int8")),
     "reuse": ("reuse", _one_of("--reuse", "auto", "off")),
     "chroma": ("chroma", _one_of("--chroma", "bicubic", "nearest")),
     "deinterlace": ("deinterlace", _one_of("--deinterlace", "auto", "off", "frame", "field", "idet")),

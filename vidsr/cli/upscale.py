@@ -75,7 +75,8 @@ def upscale(
         ),
     ] = _DEFAULTS["device"],
     precision: Annotated[
-        str, typer.Option(help="auto (bf16 or f32), f32, bf16 or int8.", rich_help_panel=_MODEL)
+        str,
+        typer.Option(help="auto (f16 on GPUs, bf16 or f32), f32, bf16, f16 or int8.", rich_help_panel=_MODEL),
     ] = _DEFAULTS["precision"],
     fast: Annotated[
         bool,

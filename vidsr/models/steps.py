@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Step", "constants_of", "steps_of", "with_constants"]
+__all__ = ["Graph", "Step", "constants_of", "read_graph", "steps_of", "with_constants"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,35 @@ class Step:
     """An input that is left out is an empty string."""
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A graph with static shapes, such as a deployed one."""
+
+    steps: tuple[Step, ...]
+    constants: Mapping[str, NDArray[Any]]
+    inputs: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    """Shape and type by name, in the graph's order."""
+    outputs: tuple[str, ...]
+
+
+def read_graph(model_bytes: bytes) -> Graph:
+    """Return a serialised graph, such as `Deployed.model_bytes`, as steps and arrays."""
+    import onnx
+    from onnx import helper
+
+    proto = onnx.load_from_string(model_bytes)
+    constants = constants_of(proto)
+    inputs = {
+        value.name: (
+            tuple(int(d.dim_value) for d in value.type.tensor_type.shape.dim),
+            np.dtype(helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
+        )
+        for value in proto.graph.input
+        if value.name not in constants
+    }
+    return Graph(tuple(steps_of(proto)), constants, inputs, tuple(o.name for o in proto.graph.output))
 
 
 def steps_of(proto: onnx.ModelProto) -> list[Step]:
