@@ -70,7 +70,7 @@ class Held:
     """A constant that a function has beside its inputs, on whatever device and in whatever type they are."""
 
     def __init__(self, array: NDArray[Any]) -> None:
-        self._array = np.ascontiguousarray(array)
+        self._array = np.array(array, order="C")
         self._made: dict[tuple[torch.device, torch.dtype | None], Tensor] = {}
 
     def beside(self, x: Tensor, *, same_type: bool = False) -> Tensor:
