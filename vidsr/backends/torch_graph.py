@@ -1,8 +1,7 @@
 """A graph with static shapes as a function in torch.
 
-Everything that the shapes decide is decided when the function is made: a walk over torch's meta device, where
-tensors have shapes and no values, folds what follows from constants and refuses what is not supported. A
-call then launches the operators one after another and lets go of each tensor after its last use.
+What constants and shapes decide is decided when the function is made, and what is not supported is
+refused then. A call launches the operators in turn and lets go of each tensor after its last use.
 
 In half precision the nodes between the first and the last convolution compute in f16, all others in f32:
 decoding codes, the skip connection around the network, colour, filters and rounding keep their precision.
@@ -13,10 +12,9 @@ opposite, both exact: of codes up to 65535 it has weights that f16 does not hold
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,13 +73,9 @@ class TorchGraph:
         self._calls: list[_Call] = []
         halves, first = _between(graph.steps) if half else (frozenset[int](), frozenset[int]())
         with torch.inference_mode():
-            shapes = {
-                name: to_tensor(np.empty(0, kind)).new_empty(shape, device="meta")
-                for name, (shape, kind) in graph.inputs.items()
-            }
             for number, step in enumerate(graph.steps):
                 if not set(step.outputs) <= fixed.keys():
-                    call = _call(step, fixed, shapes, half=number in halves if half else None)
+                    call = _call(step, fixed, graph.shapes, half=number in halves if half else None)
                     if call is not None:
                         self._calls.append(call)
                         self._prepare(call, step, fixed, lift=number in first)
@@ -150,32 +144,21 @@ class TorchGraph:
 
 
 def _call(
-    step: Step, fixed: dict[str, Tensor], shapes: dict[str, Tensor], *, half: bool | None
+    step: Step, fixed: dict[str, Tensor], shapes: Mapping[str, tuple[int, ...]], *, half: bool | None
 ) -> _Call | None:
     """Return what computes a step; None: it is known already and has been added to `fixed`."""
     maker = _MAKERS.get(step.kind)
     if maker is None:
         raise _refused(f"has no operator {step.kind}")
     try:
-        function = maker(step, Read(step, fixed))
+        function = maker(step, Read(step, fixed, shapes))
         if step.kind == "Shape" or all(name in fixed for name in step.inputs if name):
-            made = function(*(_value(name, fixed, shapes) for name in step.inputs))
+            made = function(*(fixed.get(name) for name in step.inputs))
             fixed.update(zip(step.outputs, made if isinstance(made, list) else [made], strict=False))
             return None
-        meta = {n: fixed[n].to("meta") for n in step.inputs if n in fixed} | shapes
-        made = function(*(meta[name] if name else None for name in step.inputs))
     except UnsupportedError as error:
         raise _refused(f"does not do {step.kind} {error}") from error
-    except (RuntimeError, NotImplementedError, ValueError, IndexError, TypeError) as error:
-        raise _refused(f"cannot do {step.kind} ({str(error).splitlines()[0][:160]})") from error
-    shapes.update(zip(step.outputs, made if isinstance(made, list) else [made], strict=False))
     return _Call(function, step.inputs, step.outputs, half, step.kind in _CONVOLUTIONS)
-
-
-def _value(name: str, fixed: dict[str, Tensor], shapes: dict[str, Tensor]) -> Tensor | None:
-    if not name:
-        return None
-    return fixed[name] if name in fixed else shapes[name]
 
 
 def _refused(what: str) -> EngineBuildError:

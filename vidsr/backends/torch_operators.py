@@ -26,16 +26,28 @@ Function = Callable[..., Any]
 Maker = Callable[[Step, "Read"], Function]
 
 
-class UnsupportedError(Exception):
+class UnsupportedError(RuntimeError):
     """A step has a form that is not written here; the message says which."""
 
 
 class Read:
-    """A step's inputs that must be known when it is made."""
+    """What is known of a step's inputs when it is made."""
 
-    def __init__(self, step: Step, constants: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, step: Step, constants: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]
+    ) -> None:
         self._step = step
         self._constants = constants
+        self._shapes = shapes
+
+    def shape(self, place: int) -> tuple[int, ...]:
+        """Return the shape of an input."""
+        name = self._step.inputs[place]
+        if name in self._constants:
+            return tuple(self._constants[name].shape)
+        if name not in self._shapes:
+            raise UnsupportedError(f"with an input {place} whose shape is not known")
+        return self._shapes[name]
 
     def __call__(self, place: int) -> NDArray[Any] | None:
         """Return the constant at an input; None: it is left out."""
@@ -58,7 +70,7 @@ class Held:
     """A constant that a function has beside its inputs, on whatever device and in whatever type they are."""
 
     def __init__(self, array: NDArray[Any]) -> None:
-        self._array = np.ascontiguousarray(array)
+        self._array = np.array(array, order="C")
         self._made: dict[tuple[torch.device, torch.dtype | None], Tensor] = {}
 
     def beside(self, x: Tensor, *, same_type: bool = False) -> Tensor:
@@ -131,8 +143,7 @@ def _reduce(function: Callable[..., Tensor]) -> Maker:
 
 
 def _prelu(x: Tensor, slopes: Tensor) -> Tensor:
-    # On meta torch would import its compiler for this, which takes a second and makes a folder.
-    return x if x.is_meta else F.prelu(x, slopes.reshape(-1))
+    return F.prelu(x, slopes.reshape(-1))
 
 
 def _leaky(step: Step, read: Read) -> Function:

@@ -233,7 +233,7 @@ def open_on_gpu(graph: TorchGraph, deployed: Deployed, device: str, in_flight: i
         EngineBuildError: Not even one fits, or CUDA refuses.
     """
     places: list[_Place] = []
-    with _capturing, torch.cuda.device(device), torch.inference_mode():
+    with _capturing, torch.cuda.device(device):
         for _ in range(in_flight):
             try:
                 places.append(_OnGpu(graph, deployed, device))

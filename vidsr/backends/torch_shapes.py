@@ -119,8 +119,9 @@ def _tile(step: Step, read: Read) -> Function:
 
 
 def _shape(step: Step, read: Read) -> Function:
-    start, end = step.attributes.get("start", 0), step.attributes.get("end")
-    return lambda x: torch.tensor(list(x.shape)[start:end], dtype=torch.int64)
+    dims = read.shape(0)[step.attributes.get("start", 0) : step.attributes.get("end")]
+    made = torch.tensor(dims, dtype=torch.int64)
+    return lambda x: made
 
 
 SHAPES: dict[str, Maker] = {

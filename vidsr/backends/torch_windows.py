@@ -48,11 +48,9 @@ class _Window:
 
 
 def _convolution(step: Step, read: Read) -> Function:
-    kernel = step.attributes.get("kernel_shape")
-    group = step.attributes.get("group", 1)
+    window, group = _Window(step, read.shape(1)[2:]), step.attributes.get("group", 1)
 
     def run(x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
-        window = _Window(step, kernel or weights.shape[2:])
         left, right, top, bottom = window.pads(x)
         if (left, top) != (right, bottom):
             x, left, top = F.pad(x, (left, right, top, bottom)), 0, 0
@@ -62,7 +60,7 @@ def _convolution(step: Step, read: Read) -> Function:
 
 
 def _transposed(step: Step, read: Read) -> Function:
-    attributes = step.attributes
+    attributes, window = step.attributes, _Window(step, read.shape(1)[2:])
     group, extra = attributes.get("group", 1), attributes.get("output_padding", [0, 0])
     if "output_shape" in attributes or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         raise UnsupportedError("with a shape or padding of its own choice")
@@ -71,7 +69,6 @@ def _transposed(step: Step, read: Read) -> Function:
         raise UnsupportedError("with uneven padding")
 
     def run(x: Tensor, weights: Tensor, bias: Tensor | None = None) -> Tensor:
-        window = _Window(step, weights.shape[2:])
         return F.conv_transpose2d(x, weights, bias, window.strides, pads[:2], extra, group, window.dilations)
 
     return run
@@ -140,33 +137,27 @@ def _resize(step: Step, read: Read) -> Function:
         raise UnsupportedError("that keeps the aspect ratio")
     if place not in _PLACES or mode not in ("nearest", "linear", "cubic"):
         raise UnsupportedError(f"in the mode {mode} with {place}")
-    scales, sizes = read(2), read.whole(3, "sizes")
-    taps: dict[tuple[int, int], list[tuple[Held, Held]]] = {}
-
-    def axis(x: Tensor, number: int) -> Tensor:
-        have = x.shape[number]
+    scales, sizes, shape = read(2), read.whole(3, "sizes"), read.shape(0)
+    changes: list[tuple[int, list[tuple[Held, Held]]]] = []
+    for axis, have in enumerate(shape):
         if sizes is not None:
-            wanted, scale = sizes[number], sizes[number] / have
+            wanted, scale = sizes[axis], sizes[axis] / have
+        elif scales is not None:
+            wanted, scale = int(have * float(scales[axis])), float(scales[axis])
         else:
-            assert scales is not None
-            scale = float(scales[number])
-            wanted = int(have * scale)
+            raise UnsupportedError("without scales and sizes")
         if wanted == have and scale == 1:
-            return x
-        if number not in (2, 3):
+            continue
+        if axis < 2:
             raise UnsupportedError("of channels")
-        if (number, have) not in taps:
-            made = _taps(step, _PLACES[place](np.arange(wanted), scale, have, wanted), have)
-            shape = (-1, 1) if number == 2 else (-1,)
-            taps[number, have] = [(Held(i), Held(w.astype(np.float32).reshape(shape))) for i, w in made]
-        found = [
-            x.index_select(number, i.beside(x)) * w.beside(x, same_type=True) for i, w in taps[number, have]
-        ]
-        return sum(found[1:], found[0])
+        taps = _taps(step, _PLACES[place](np.arange(wanted), scale, have, wanted), have)
+        side = (-1,) + (1,) * (len(shape) - 1 - axis)
+        changes.append((axis, [(Held(i), Held(w.astype(np.float32).reshape(side))) for i, w in taps]))
 
     def run(x: Tensor, *_: Tensor) -> Tensor:
-        for number in range(x.dim()):
-            x = axis(x, number)
+        for axis, taps in changes:
+            found = [x.index_select(axis, i.beside(x)) * w.beside(x, same_type=True) for i, w in taps]
+            x = sum(found[1:], found[0])
         return x
 
     return run

@@ -36,11 +36,14 @@ class Graph:
     inputs: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
     """Shape and type by name, in the graph's order."""
     outputs: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    """Of what the steps make, as far as they follow from the inputs' shapes."""
 
 
 def read_graph(model_bytes: bytes) -> Graph:
     """Return a serialised graph, such as `Deployed.model_bytes`, as steps and arrays."""
     import onnx
+    import onnx.shape_inference
     from onnx import helper
 
     proto = onnx.load_from_string(model_bytes)
@@ -53,7 +56,14 @@ def read_graph(model_bytes: bytes) -> Graph:
         for value in proto.graph.input
         if value.name not in constants
     }
-    return Graph(tuple(steps_of(proto)), constants, inputs, tuple(o.name for o in proto.graph.output))
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True).graph
+    shapes = {
+        value.name: tuple(int(d.dim_value) for d in value.type.tensor_type.shape.dim)
+        for value in (*inferred.value_info, *inferred.input, *inferred.output)
+        if all(d.HasField("dim_value") for d in value.type.tensor_type.shape.dim)
+    }
+    outputs = tuple(o.name for o in proto.graph.output)
+    return Graph(tuple(steps_of(proto)), constants, inputs, outputs, shapes)
 
 
 def steps_of(proto: onnx.ModelProto) -> list[Step]:
