@@ -206,3 +206,12 @@ class StandInDevice:
 
 def _copy(to: Buffer, from_: Buffer) -> None:
     to.raw[:] = from_.raw
+
+
+def current() -> StandInDevice:
+    """Return the device that is current on this thread, as libraries find it."""
+    stack = getattr(_here, "stack", [])
+    if not stack:
+        raise Misuse("a library is called while no device is current")
+    device: StandInDevice = stack[-1]
+    return device

@@ -114,6 +114,8 @@ def _shared(
         return threads, encoder, f"{threads} for the network; {fixed}"
     codec = plan.settings.codec
     encoder = job.encoder_threads or begun or cores
+    if str(plan.runtime.get("device", "")).startswith("cuda"):
+        return threads, encoder, f"a GPU for the network; {encoder} for {codec}"
 
     def said(network: int, coder: int, why: str) -> tuple[int, int, str]:
         return network, coder, f"{network} for the network, {coder} for {codec}: {why}"

@@ -125,11 +125,13 @@ class BackendError(VidsrError):
 class BackendUnavailableError(BackendError):
     """The backend that was asked for is not installed or has no device here."""
 
-    exit_code = 2
-
 
 class EngineBuildError(BackendError):
     """A graph could not be compiled for its device."""
+
+
+class DeviceMemoryError(BackendError):
+    """The memory of a GPU does not suffice for frames of this size."""
 
 
 class InferenceError(BackendError):

@@ -17,7 +17,7 @@ from vidsr.budget import budgeted
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.heap import make_room_for
 from vidsr.job import Job
-from vidsr.planning import Plan, make_plan
+from vidsr.planning import Plan, make_plan, with_told
 from vidsr.rehearsal import open_upscaler
 from vidsr.report import JobReport, StageTimes, Work, limiting_stage
 from vidsr.reuse import Reuse
@@ -41,7 +41,7 @@ class Progress:
     total: int | None
     """Expected in all; None: not known."""
     phase: str
-    """"frames", then "joining"."""
+    """"frames", then "joining"; before them, where a backend builds an engine, how far that is."""
 
 
 def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> JobReport:
@@ -61,8 +61,13 @@ def run(job: Job, *, progress: Callable[[Progress], None] = lambda _: None) -> J
     work = Work()
     with ExitStack() as stack:
         sink = stack.enter_context(open_sink(job, plan))
-        upscaler = stack.enter_context(open_upscaler(job, plan))
         done, total = sink.frames_done, plan.expected_frames
+
+        def built(phase: str, step: int, steps: int) -> bool:
+            progress(Progress(done, done, total, f"building an engine: {phase} {step}/{steps}"))
+            return True
+
+        upscaler = stack.enter_context(open_upscaler(job, with_told(plan, built)))
 
         def told(phase: str = "frames") -> None:
             progress(Progress(done + work.frames, done, total, phase))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from vidsr.video.probe import probe
 from vidsr.video.rates import rate_warning
 from vidsr.video.watch import SourceWatch
 
-__all__ = ["Plan", "default_output", "frame_format", "make_plan", "with_encoder_threads"]
+__all__ = ["Plan", "default_output", "frame_format", "make_plan", "with_encoder_threads", "with_told"]
 
 _MOST_PIXELS = (2**31 - 1) // 8  # av_image_check_size, borders included
 
@@ -151,6 +151,11 @@ def with_encoder_threads(job: Job, plan: Plan, threads: int) -> Plan:
     )
     decisions = _decisions(job, plan.info, plan.deinterlace, settings, plan.runtime, plan.target, plan.choice)
     return replace(plan, settings=settings, decisions=decisions)
+
+
+def with_told(plan: Plan, told: Callable[[str, int, int], bool]) -> Plan:
+    """Return a plan whose backend tells how far the building of an engine is; see `SessionOptions.told`."""
+    return replace(plan, session=replace(plan.session, told=told))
 
 
 def frame_format(job: Job, info: VideoInfo) -> FrameFormat:

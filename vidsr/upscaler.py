@@ -11,7 +11,7 @@ from typing import Self, cast
 import numpy as np
 
 from vidsr.backends.base import Backend, Session, SessionOptions, Ticket
-from vidsr.errors import OptionsError
+from vidsr.errors import DeviceMemoryError, OptionsError
 from vidsr.frame import Frame, PixelFormat, Plane, Planes
 from vidsr.models.deploy import Deployed, FrameFormat, deploy
 from vidsr.models.lookup import Model
@@ -24,6 +24,8 @@ WHOLE_FRAME_PIXELS = 2560 * 1600
 """Above this many pixels "auto" tiles: whole frames would need gigabytes between the layers."""
 AUTO_TILE = 1024
 """Side of a tile then."""
+_SMALLER_TILES = (1024, 512, 256)
+"""Tried in turn where a GPU's memory does not suffice for whole frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +81,12 @@ class Upscaler:
                 int8 was asked for and the model does not offer it.
         """
         options = options or UpscalerOptions()
+        self.notes: list[str] = []
         if options.session.precision == "int8":
             model = model.at("int8")
         spec = model.spec
         own = (width * spec.scale, height * spec.scale)
         self.size_out = target or own
-        self.notes: list[str] = []
         self.layout: PixelFormat = frame_format.pixel_format
         self.output_bytes = self.layout.frame_bytes(*self.size_out)
         self.size = self._padded = (width, height)
@@ -97,16 +99,16 @@ class Upscaler:
         self._ratio = (Fraction(self.size_out[0], width), Fraction(self.size_out[1], height))
         corners = spec.input == "target" and options.tile == "auto"
         whole = self._deploy(model, frame_format, *self._padded, corners=corners)
-        self.plan = self._plan(model, whole, options.tile, streams_rows=backend.streams_rows)
+        smaller = [side for side in _SMALLER_TILES if side < max(self._padded)]
+        if options.tile != "auto" or spec.input != "low":
+            smaller = []
+        deployed = self._open(model, frame_format, whole, backend, options, smaller)
         single = len(self.plan.tiles) == 1
-        deployed = whole
-        if not single:
-            deployed = self._deploy(model, frame_format, self.plan.width, self.plan.height)
         self.cut = self._corners(model) if corners else self._in_words()
         self._direct = single and self._padded == self.size
         self.exact_tiles = self._direct and self.size_out == own and deployed.exact and backend.tiles_exact
-        self._session: Session = backend.open(deployed, options.session)
         self.in_flight = self._session.in_flight if single else 1
+        self.notes += getattr(self._session, "notes", ())  # what a GPU's memory has not allowed
 
     def __enter__(self) -> Self:
         """Return self."""
@@ -167,6 +169,32 @@ class Upscaler:
             time_base=frame.time_base,
             origin=frame.origin,
         )
+
+    def _open(
+        self,
+        model: Model,
+        frame_format: FrameFormat,
+        whole: Deployed,
+        backend: Backend,
+        options: UpscalerOptions,
+        smaller: list[int],
+    ) -> Deployed:
+        """Open the backend, with ever smaller tiles while a GPU's memory does not suffice; what it runs."""
+        wanted, notes = options.tile, list(self.notes)
+        while True:
+            self.plan = self._plan(model, whole, wanted, streams_rows=backend.streams_rows)
+            deployed = whole
+            if len(self.plan.tiles) > 1:
+                deployed = self._deploy(model, frame_format, self.plan.width, self.plan.height)
+            try:
+                self._session: Session = backend.open(deployed, options.session)
+            except DeviceMemoryError as error:
+                if not smaller:
+                    raise
+                wanted = str(smaller.pop(0))
+                self.notes[:] = [*notes, f"tiles of {wanted} pixels are used: {error.message}"]
+            else:
+                return deployed
 
     def _deploy(
         self, model: Model, frame_format: FrameFormat, width: int, height: int, *, corners: bool = False

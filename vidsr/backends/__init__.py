@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 BACKENDS: dict[str, str] = {
+    "tensorrt": "vidsr.backends.tensorrt.backend",
     "kernel": "vidsr.backends.kernel",
     "openvino": "vidsr.backends.openvino",
     "torch": "vidsr.backends.torch",
@@ -34,7 +35,7 @@ BACKENDS: dict[str, str] = {
 }
 """Name -> module, which has a `Backend` called BACKEND."""
 
-AUTO_ORDER: tuple[str, ...] = ("torch", "kernel", "openvino")
+AUTO_ORDER: tuple[str, ...] = ("tensorrt", "torch", "kernel", "openvino")
 """What `auto` tries, in turn: GPUs, then the CPU. `nearest` is not among them: it ignores the network."""
 
 

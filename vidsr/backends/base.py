@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from vidsr.errors import InferenceError
@@ -65,6 +65,8 @@ class SessionOptions:
     streams: int = 0
     """Groups that the threads are split into, each with a frame of its own; 0: the backend's choice. Of
     OpenVINO on CPUs only."""
+    told: Callable[[str, int, int], bool] | None = field(default=None, repr=False, compare=False)
+    """Told how far the building of an engine is: phase, step, steps; False stops it, and `open` raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class Backend(Protocol):
 
     name: str
     streams_rows: bool
-    """Whether its memory does not grow with the frame, so that no frame needs tiles."""
+    """Whether no frame needs tiles for its size alone: memory does not grow with it, or `open` raises a
+    `DeviceMemoryError` where it does not suffice."""
     tiles_exact: bool
     """Whether tiles give a whole frame's very samples in all precisions, where the card says so of f32."""
 

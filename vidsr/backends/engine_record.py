@@ -42,6 +42,8 @@ class About:
     result: str
     """Size of what comes out, such as 1920x1080."""
     build_seconds: float
+    in_flight: int = 2
+    """Frames at once that it is fastest with on its GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,8 @@ class Deployed:
     """The model's id, for people and for what is kept of its engines."""
     model_sha256: str = ""
     """Of that file, by the card."""
+    source: Model | None = field(default=None, repr=False, compare=False)
+    """The model itself, for graphs of other sizes."""
 
 
 def deploy(
@@ -142,6 +144,7 @@ def deploy(
         stored=model.precision,
         model=spec.id,
         model_sha256=model.sha256,
+        source=model,
     )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from vidsr.backends.base import check_planes
 from vidsr.backends.cuda.layer import CudaError, Device, OutOfMemory, Program
 from vidsr.backends.cuda.slot import Slot
-from vidsr.errors import BackendError, InferenceError
+from vidsr.errors import BackendError, DeviceMemoryError, InferenceError
 
 if TYPE_CHECKING:
     from vidsr.frame import Planes
@@ -61,7 +61,8 @@ class GpuSession:
             in_flight: Frames at once on each device, see `IN_FLIGHT`; fewer where memory is short.
 
         Raises:
-            BackendError: There is not enough memory for even one frame, or a device fails.
+            DeviceMemoryError: There is not enough memory for even one frame.
+            BackendError: A device fails.
         """
         if in_flight < 1 or not programs:
             raise ValueError("a session needs a device and at least one frame in flight")
@@ -177,7 +178,7 @@ class GpuSession:
                 )
                 return None
             size = f"{self._deployed.width}x{self._deployed.height}"
-            raise BackendError(
+            raise DeviceMemoryError(
                 f"{_name(device)} has not enough free memory for frames of {size}",
                 stage="inference",
                 hint=f"{_smaller(self._deployed)}, or end what else uses the GPU",

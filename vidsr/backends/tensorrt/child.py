@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
 
         try:
             typed, options = pickle.loads((folder / "request").read_bytes())  # noqa: S301 - our parent's own
+            _only(getattr(options, "ordinal", None))
             made = importlib.import_module(module).build(typed, options, progress)
             (folder / "engine").write_bytes(made.engine)
             (folder / "timing").write_bytes(made.timing_cache)
@@ -62,6 +63,15 @@ def main(arguments: list[str]) -> int:
             say(error=error.message, hint=error.hint)
             return 1
     return 0
+
+
+def _only(ordinal: int | None) -> None:
+    """Let CUDA, which has not started yet, see one GPU alone: libraries build for the first that they see."""
+    if ordinal is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = (
+            str(ordinal) if visible is None else visible.split(",")[ordinal].strip()
+        )
 
 
 def _die_with_parent() -> None:

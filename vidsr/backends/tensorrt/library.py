@@ -16,9 +16,13 @@ import re
 import threading
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from vidsr.backends.engine_key import Place
 from vidsr.errors import BackendUnavailableError, EngineBuildError
+
+if TYPE_CHECKING:
+    from vidsr.backends.cuda.layer import DeviceInfo
 
 __all__ = ["Kind", "Library", "find_library", "missing"]
 
@@ -84,6 +88,7 @@ class Library:
         """
         trt = self.module
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace_bytes)
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the inspector then tells all types
         # FP32 nodes are there for their precision, and TF32 has FP16's.
         config.clear_flag(trt.BuilderFlag.TF32)
         if self.times:
@@ -94,6 +99,15 @@ class Library:
             for place, name in enumerate(names):
                 if not config.set_compute_capability(self._capability(name), place):
                     raise self.error(f"cannot build for compute capability {name}")
+
+    def place(self, device: DeviceInfo) -> Place:
+        """Return where engines for a GPU run."""
+        capability = "{}.{}".format(*device.capability)
+        return Place(self.kind, self.version, device.name, capability, device.driver)
+
+    def runs_on(self, capability: tuple[int, int]) -> bool:
+        """Tell whether it has kernels for a GPU's compute capability; TensorRT finds out itself."""
+        return self.times or "{}.{}".format(*capability) in self.capabilities()
 
     def capabilities(self) -> tuple[str, ...]:
         """Return the compute capabilities it can build for from elsewhere; none for TensorRT."""

@@ -42,6 +42,7 @@ def engine_for(
     *,
     options: Any,
     gate: Callable[[bytes], GateResult],
+    at_once: Callable[[bytes], int] = lambda _: 2,
     sizes: Sequence[Size] = (),
     precision: str = "fp16",
     said: Callable[[str], object] = lambda _: None,
@@ -60,6 +61,7 @@ def engine_for(
         progress: Told how far the building is; False stops it.
         options: The builder's `BuildOptions`; its timing cache is filled in here.
         gate: Measures a new engine, given its bytes: see `vidsr.backends.tensorrt.gate.check`.
+        at_once: Measures how many frames at once it is fastest with, once it has passed.
         sizes: Least, usual and most size of frames, where they vary.
         precision: Of the engine, for its key.
         said: Told for whom this process waits and why a kept engine is not used, a line each.
@@ -91,5 +93,6 @@ def engine_for(
             pixel_format=deployed.format.pixel_format.name,
             result=shapes_of([(deployed.out_width, deployed.out_height)]),
             build_seconds=seconds,
+            in_flight=at_once(made.engine),
         )
         return cache.put(key, made.engine, result, about)
