@@ -95,9 +95,9 @@ class Job:
     """How the planes that the network does not make are enlarged."""
 
     hwaccel: HwAccel = "none"
-    """What decodes the source. none: the CPU; cuda: an NVIDIA GPU (NVDEC), for streams of which it makes the same
-    samples; auto: the GPU where there is one that works. none by itself, because a GPU does not tell of damage
-    within pictures; see `vidsr.video.hardware`."""
+    """What decodes the source. none: the CPU; cuda: an NVIDIA GPU (NVDEC), for streams of which it makes the
+    same samples; auto: the GPU where there is one that works. none by itself, because a GPU does not tell of
+    damage within pictures; see `vidsr.video.hardware`."""
     codec: str = "auto"
     """An FFmpeg encoder; auto: libx264, or what the output's name asks for."""
     crf: float | None = None

@@ -1,17 +1,19 @@
 """Decoding on an NVIDIA GPU (NVDEC): where it gives the CPU's samples, and what is done where it does not.
 
-H.264, HEVC, VP8, VP9 and AV1 are specified to the last bit, so a sound stream gives the same planes on a GPU.
-Others (MPEG-2, MPEG-4, MJPEG) leave room in their transform, and stay on the CPU.
+H.264, HEVC, VP8, VP9 and AV1 are specified to the last bit, so a sound stream gives the same planes on a
+GPU. Others (MPEG-2, MPEG-4, MJPEG) leave room in their transform, and stay on the CPU.
 
-*Damage.* FFmpeg reads headers itself, so packets that are missing or cannot be parsed are found here too; then
-the file is read again by the CPU, as ever. What lies within a picture only the GPU reads, and NVDEC patches it
-without a word. `--on-error conceal` means FFmpeg's patches, so it decodes on the CPU from the start. This is why
-`none` is the default: with a GPU, whether `stop` sees all damage would depend on the machine.
+*Damage.* FFmpeg reads headers itself, so packets that are missing or cannot be parsed are found here too;
+then the file is read again by the CPU, as ever. What lies within a picture only the GPU reads, and NVDEC
+patches it without a word. `--on-error conceal` means FFmpeg's patches, so it decodes on the CPU from the
+start. This is why `none` is the default: with a GPU, whether `stop` sees all damage would depend on the
+machine.
 
-*Frames in GPU memory.* With `HWAccel(is_hw_owned=True)` PyAV 18 leaves frames there and gives their planes by
-DLPack (nv12, p010 and p016, without a CUDA stream to wait for). What is missing is on this side:
-`Session.submit` takes planes in memory, and a deployed graph takes three planes, not two; and each frame that is
-held keeps one of the decoder's few surfaces. So frames are downloaded, which costs 3 MB a frame at 1080p.
+*Frames in GPU memory.* With `HWAccel(is_hw_owned=True)` PyAV 18 leaves frames there and gives their planes
+by DLPack (nv12, p010 and p016, without a CUDA stream to wait for). What is missing is on this side:
+`Session.submit` takes planes in memory, and a deployed graph takes three planes, not two; and each frame
+that is held keeps one of the decoder's few surfaces. So frames are downloaded, which costs 3 MB a frame at
+1080p.
 """
 
 from __future__ import annotations
@@ -164,7 +166,7 @@ class HardwareDecoder:
         if own.codec_tag.strip("\0"):
             context.codec_tag = own.codec_tag
         # The container's word on these holds where the stream says nothing.
-        for name in ("color_range", "colorspace", "color_primaries", "color_trc", "sample_aspect_ratio"):
+        for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
             setattr(context, name, getattr(own, name))
         # Without it the first frames of an H.264 stream come out before their turn.
         context.reorder_depth = own.reorder_depth
