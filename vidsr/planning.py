@@ -30,6 +30,7 @@ from vidsr.video.opening import address_identity
 from vidsr.video.output import check_kind, check_writable
 from vidsr.video.probe import probe
 from vidsr.video.rates import rate_warning
+from vidsr.video.trial_sink import try_encoder
 from vidsr.video.watch import SourceWatch
 
 __all__ = ["Plan", "default_output", "frame_format", "make_plan", "with_encoder_threads"]
@@ -118,6 +119,8 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         settings = plan_encoder(job, info, target, coding, threads=threads, pictures=pictures is not None)
         if check_output:
             check_writable(job, name)
+        if settings.device:
+            try_encoder(settings)
     _ = choice.model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,
@@ -241,6 +244,8 @@ def _decisions(
             "pixel_format": settings.pixel_format,
             "size": f"{settings.width}x{settings.height}",
             **settings.options,
+            # Another GPU, or another driver, makes other bytes of the same frames.
+            **({"device": settings.device} if settings.device else {}),
         },
         "span": {"start": job.start, "end": job.end, "frames": job.frames},
         "segment_frames": job.segment_frames,
