@@ -11,7 +11,7 @@ import pytest
 
 from vidsr.frame import PixelFormat
 from vidsr.video import hardware
-from vidsr.video.formats import nearest_planar, planes_of
+from vidsr.video.formats import planes_of
 from vidsr.video.gpu import Gpu
 
 GPU = Gpu("NVIDIA L4", "12.8")
@@ -52,9 +52,7 @@ class FakeContext:
     pix_fmt = "cuda"
 
     def __init__(self, codec: str, change: Callable[[av.VideoFrame], av.VideoFrame] = downloaded) -> None:
-        self.__dict__["own"] = av.CodecContext.create(
-            "libdav1d" if codec == "av1" else codec, "r"
-        )
+        self.__dict__["own"] = av.CodecContext.create("libdav1d" if codec == "av1" else codec, "r")
         self.__dict__["change"] = change
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -74,6 +72,3 @@ def install(patch: pytest.MonkeyPatch, context: Any = FakeContext) -> None:
     FakeContext.decoded = 0
     patch.setattr(hardware, "gpu_to_decode", lambda: GPU)
     patch.setattr(hardware, "_new_context", context)
-
-
-assert nearest_planar("p016le").bit_depth == 16

@@ -37,7 +37,7 @@ def _opens(name: str) -> str:
     try:
         require_gpu(name)
     except HardwareError as error:
-        return f"absent: {error.message}"
+        return f"absent: {error.message.partition(': ')[2]}"
     context = av.CodecContext.create(name, "w")
     context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"  # type: ignore[attr-defined]
     try:

@@ -33,6 +33,8 @@ class _Encoder:
     """Who does the same on the CPU."""
     most: int
     """The largest, worst, quality."""
+    most_qp: int
+    """The largest quantiser."""
     quality: str
     """vidsr's default."""
     formats: tuple[str, ...]
@@ -41,9 +43,9 @@ class _Encoder:
 
 _DEEP = ("yuv420p", "nv12", "p010le", "nv16", "p210le", "yuv444p", "yuv444p10msble", "gbrp", "gbrp10msble")
 NVENC = {
-    "h264_nvenc": _Encoder("libx264", 51, "19", _DEEP),
-    "hevc_nvenc": _Encoder("libx265", 51, "21", _DEEP),
-    "av1_nvenc": _Encoder("libsvtav1", 63, "27", ("yuv420p", "nv12", "p010le")),
+    "h264_nvenc": _Encoder("libx264", 51, 51, "19", _DEEP),
+    "hevc_nvenc": _Encoder("libx265", 51, 51, "21", _DEEP),
+    "av1_nvenc": _Encoder("libsvtav1", 63, 255, "27", ("yuv420p", "nv12", "p010le")),
 }
 """The encoders, by name."""
 
@@ -130,12 +132,12 @@ def nvenc_options(codec: str, job: Job, *, plain: bool) -> tuple[dict[str, str],
     options, notes = {"preset": "p5"}, []
     if codec == "h264_nvenc" and plain:
         options["profile"] = "high"
-    preset: str | None = given.get("preset") or job.preset
+    preset = given.get("preset") or job.preset
     if preset is not None:
         options["preset"] = _PRESETS.get(preset, preset)
         if options["preset"] not in _OWN_PRESETS:
-            hint = f"it has p1 (fastest) to p7, and takes {', '.join(_PRESETS)} for them"
-            raise OptionsError(f"{codec} has no preset '{preset}'", hint=hint)
+            known_names = f"it has p1 (fastest) to p7, and takes {', '.join(_PRESETS)} for them"
+            raise OptionsError(f"{codec} has no preset '{preset}'", hint=known_names)
         if preset in _PRESETS:
             notes.append(f"{codec} has no preset {preset}: {options['preset']} of p1 to p7 is taken")
     name = nvenc_quality(given)
@@ -146,10 +148,14 @@ def nvenc_options(codec: str, job: Job, *, plain: bool) -> tuple[dict[str, str],
             )
         return options, notes
     options |= {"rc": "constqp"} if name == "qp" else {"rc": "vbr", "b": "0"}
-    least = 1 if name == "cq" else 0
-    if job.crf is not None and not least <= job.crf <= known.most:
+    if name == "qp" and job.crf is None:
+        if "qp" not in given:
+            raise OptionsError(f"rc=constqp of {codec} needs a quantiser", hint="give --crf or -e qp=N")
+        return options, notes
+    least, most = (1, known.most) if name == "cq" else (0, known.most_qp)
+    if job.crf is not None and not least <= job.crf <= most:
         hint = "cq=0 would mean that NVENC chooses; -e tune=lossless loses nothing" if not job.crf else None
-        raise OptionsError(f"--crf of {codec} is from {least} to {known.most}, not {job.crf:g}", hint=hint)
+        raise OptionsError(f"--crf of {codec} is from {least} to {most}, not {job.crf:g}", hint=hint)
     if job.crf is not None and name == "qp" and job.crf != int(job.crf):
         raise OptionsError(f"rc=constqp takes whole numbers, not {job.crf:g}")
     options[name] = known.quality if job.crf is None else f"{job.crf:g}"
@@ -177,8 +183,8 @@ def refusal(codec: str, lines: Iterable[str], what: str) -> HardwareError:
 
 def _without(codec: str, gpu: Gpu) -> HardwareError:
     return HardwareError(
-        f"{codec} cannot work here: {gpu.name or 'this GPU'} has no NVENC; GPUs for data centres such as A100,"
-        " A30, H100, H200, GH200 and B200 decode but do not encode",
+        f"{codec} cannot work here: {gpu.name or 'this GPU'} has no NVENC; GPUs for data centres such as"
+        " A100, A30, H100, H200, GH200 and B200 decode but do not encode",
         hint=_advice(codec),
     )
 

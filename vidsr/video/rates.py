@@ -35,8 +35,8 @@ def without_default_quality(
 ) -> str:
     """Return what replaces vidsr's default quality, as "b=2M"; "": nothing does.
 
-    x264 and x265 follow a crf and pass over a bit rate or a qp beside it, without a word, as NVENC does with a
-    cq; SVT-AV1 refuses the two together. So whoever asks for one of these gets no default crf.
+    x264 and x265 follow a crf and pass over a bit rate or a qp beside it, without a word, as NVENC does
+    with a cq; SVT-AV1 refuses the two together. So whoever asks for one of these gets no default crf.
 
     Args:
         codec: The encoder.
