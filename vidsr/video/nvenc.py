@@ -41,7 +41,7 @@ class _Encoder:
     """FFmpeg lists more, and makes less of them: 10 bits of p016, and 4:2:0 of bgr0, both without a word."""
 
 
-_DEEP = ("yuv420p", "nv12", "p010le", "nv16", "p210le", "yuv444p", "yuv444p10msble", "gbrp", "gbrp10msble")
+_DEEP = ("yuv420p", "nv12", "p010le", "nv16", "p210le", "yuv444p", "yuv444p10msble")
 NVENC = {
     "h264_nvenc": _Encoder("libx264", 51, 51, "19", _DEEP),
     "hevc_nvenc": _Encoder("libx265", 51, 51, "21", _DEEP),
