@@ -163,11 +163,6 @@ class HardwareDecoder:
         self._context = context = open_context(info.codec)
         context.extradata = own.extradata
         context.options, context.flags = dict(own.options), own.flags
-        if own.codec_tag.strip("\0"):
-            context.codec_tag = own.codec_tag
-        # The container's word on these holds where the stream says nothing.
-        for name in ("color_range", "colorspace", "color_primaries", "color_trc"):
-            setattr(context, name, getattr(own, name))
         # Without it the first frames of an H.264 stream come out before their turn.
         context.reorder_depth = own.reorder_depth
         # Each of FFmpeg's threads would want surfaces of its own, of which there are 32.
