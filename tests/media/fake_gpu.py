@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import av
 import numpy as np
@@ -46,9 +46,13 @@ def downloaded(frame: av.VideoFrame) -> av.VideoFrame:
 
 
 class FakeContext:
-    """A decoder as `hardware.open_context` returns it; `decoded` counts the frames of all of them."""
+    """A decoder as `hardware.open_context` returns it.
+
+    `decoded` counts the frames of all of them, `given` is what the last one was told.
+    """
 
     decoded = 0
+    given: ClassVar[dict[str, Any]] = {}
     pix_fmt = "cuda"
 
     def __init__(self, codec: str, change: Callable[[av.VideoFrame], av.VideoFrame] = downloaded) -> None:
@@ -56,6 +60,7 @@ class FakeContext:
         self.__dict__["change"] = change
 
     def __setattr__(self, name: str, value: Any) -> None:
+        FakeContext.given[name] = value
         setattr(self.own, name, value)
 
     def decode(self, packet: Any) -> list[av.VideoFrame]:

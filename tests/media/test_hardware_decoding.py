@@ -85,6 +85,19 @@ def test_planes_times_and_colour_are_the_cpus(
     assert seen(info, decoding, part)[0] == seen(info, None, part)[0] == expected[13:20]
 
 
+def test_the_decoder_knows_what_the_container_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = probe(make_clip(tmp_path / "clip.mp4", times=30, options=B_FRAMES))
+    with av.open(info.path) as file:
+        depth = file.streams.video[0].codec_context.reorder_depth
+    assert depth == 2
+    install(monkeypatch)
+    seen(info, asked(info))
+    given = FakeContext.given
+    assert (given["reorder_depth"], given["thread_count"]) == (depth, 1)
+    assert given["options"]["max_pixels"]
+    assert given["flags"] & av.codec.context.Flags.unaligned
+
+
 def test_interlaced_frames_keep_their_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"flags": "+ildct+ilme", "x264-params": "tff=1"}
     info = probe(make_clip(tmp_path / "clip.mp4", times=12, options=options))

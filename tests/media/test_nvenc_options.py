@@ -161,7 +161,7 @@ def test_ffmpegs_words_are_told_in_ours(gpu: None, lines: list[str], says: str) 
 
 @pytest.mark.parametrize(
     "name",
-    ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-40GB", "NVIDIA GH200 480GB", "NVIDIA H200", "NVIDIA A30"],
+    ["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-40GB", "NVIDIA GH200 480GB", "NVIDIA A30"],
 )
 def test_gpus_for_data_centres_have_no_encoder(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvenc, "gpu_to_encode", lambda: Gpu(name, "12.8"))
