@@ -93,6 +93,7 @@ def test_the_decoder_knows_what_the_container_knows(tmp_path: Path, monkeypatch:
     install(monkeypatch)
     seen(info, asked(info))
     given = FakeContext.given
+    assert (given["width"], given["height"]) == (64, 48)
     assert (given["reorder_depth"], given["thread_count"]) == (depth, 1)
     assert given["options"]["max_pixels"]
     assert given["flags"] & av.codec.context.Flags.unaligned
@@ -142,6 +143,13 @@ class Uncropping(FakeContext):
         super().__init__(codec, lambda frame: downloaded(frame.reformat(width=frame.width + 2)))
 
 
+class Halving(FakeContext):
+    """An FFmpeg that knows no surface for what the GPU decodes, and asks it for 4:2:0 of 8 bits."""
+
+    def __init__(self, codec: str) -> None:
+        super().__init__(codec, lambda frame: frame.reformat(format="nv12"))
+
+
 class Failing(FakeContext):
     """A GPU that fails after some frames."""
 
@@ -156,6 +164,7 @@ class Failing(FakeContext):
     [
         (Older, "this GPU does not decode it in yuv420p10le"),
         (Uncropping, "it is cropped at the left or the top, which a GPU does not do"),
+        (Halving, "this FFmpeg gets it as nv12"),
         (Failing, "something is damaged, or the GPU failed"),
     ],
 )

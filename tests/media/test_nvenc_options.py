@@ -149,14 +149,17 @@ def test_samples_reach_the_encoder_as_they_are(layout: str, target: str) -> None
             "NVIDIA L4 has no NVENC",
         ),
         (["OpenEncodeSessionEx failed: incompatible client key (21)"], "as many encoders open as its driver"),
-        (["InitializeEncoder failed: invalid param (8): Frame Dimension less"], "does not encode this size"),
+        (["Width 5000 exceeds 4096", "No capable devices found"], "does not encode frames as wide"),
+        (["InitializeEncoder failed: invalid param (8): Frame Dimension less"], "frames as small"),
+        (["Max B-frames 4 exceed 0", "No capable devices found"], r"L4 \(Max B-frames 4 exceed 0\)"),
         (["something  new\n"], r"cannot encode 8x8 nv12 on NVIDIA L4 \(something new\)"),
     ],
 )
 def test_ffmpegs_words_are_told_in_ours(gpu: None, lines: list[str], says: str) -> None:
     assert isinstance(refusal("av1_nvenc", lines, "8x8 nv12"), HardwareError)
-    with pytest.raises(HardwareError, match=f"{says}.*; -c libsvtav1 encodes on the CPU"):
+    with pytest.raises(HardwareError, match=f"{says}.*; -c libsvtav1 encodes on the CPU") as caught:
         raise refusal("av1_nvenc", lines, "8x8 nv12")
+    assert ("--pix-fmt yuv420p asks for less" in str(caught.value)) == ("10 bit" in lines[0])
 
 
 @pytest.mark.parametrize(
@@ -167,6 +170,9 @@ def test_gpus_for_data_centres_have_no_encoder(name: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(nvenc, "gpu_to_encode", lambda: Gpu(name, "12.8"))
     with pytest.raises(HardwareError, match=f"{name} has no NVENC.*-c libx265 encodes on the CPU"):
         require_gpu("hevc_nvenc")
+    several = Gpu(name, "12.8", 2)  # FFmpeg takes the first that can
+    monkeypatch.setattr(nvenc, "gpu_to_encode", lambda: several)
+    assert require_gpu("hevc_nvenc") is several
     for other in ("NVIDIA A10", "NVIDIA L40S", "NVIDIA GeForce RTX 3090", "NVIDIA RTX A3000"):
         monkeypatch.setattr(nvenc, "gpu_to_encode", lambda other=other: Gpu(other, "12.8"))
         assert require_gpu("hevc_nvenc").name == other

@@ -33,6 +33,8 @@ class Gpu:
     """As the driver calls it: "NVIDIA L4"."""
     cuda: str = ""
     """The newest CUDA that the driver knows, such as "12.8"."""
+    count: int = 1
+    """How many there are."""
     lacks: str = ""
     """Why it cannot be used; empty: it can."""
 
@@ -67,5 +69,5 @@ def find_gpu(part: Part) -> Gpu:
         ctypes.CDLL(f"lib{part}.so.1")
     except OSError:
         why = f"the driver's lib{part}.so.1 cannot be loaded; in a container NVIDIA_DRIVER_CAPABILITIES must"
-        return Gpu(called, cuda, f"{why} hold 'video'")
-    return Gpu(called, cuda)
+        return Gpu(called, cuda, count.value, f"{why} hold 'video'")
+    return Gpu(called, cuda, count.value)

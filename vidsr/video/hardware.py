@@ -10,10 +10,9 @@ start. This is why `none` is the default: with a GPU, whether `stop` sees all da
 machine.
 
 *Frames in GPU memory.* With `HWAccel(is_hw_owned=True)` PyAV 18 leaves frames there and gives their planes
-by DLPack (nv12, p010 and p016, without a CUDA stream to wait for). What is missing is on this side:
-`Session.submit` takes planes in memory, and a deployed graph takes three planes, not two; and each frame
-that is held keeps one of the decoder's few surfaces. So frames are downloaded, which costs 3 MB a frame at
-1080p.
+by DLPack: nv12, p010 and p016 only, and without a CUDA stream to wait for. What is missing is on this side:
+`Session.submit` takes planes in memory, and a deployed graph takes three planes, not two. So frames are
+downloaded, which is 3 MB a frame at 1080p.
 """
 
 from __future__ import annotations
@@ -162,6 +161,8 @@ class HardwareDecoder:
         self._size = (info.width + left + right, rows + top + bottom)
         self._context = context = open_context(info.codec)
         context.extradata = own.extradata
+        # H.264 takes its picture's size from the container where that crops it.
+        context.width, context.height = own.width, own.height
         context.options, context.flags = dict(own.options), own.flags
         # Without it the first frames of an H.264 stream come out before their turn.
         context.reorder_depth = own.reorder_depth
@@ -187,6 +188,11 @@ class HardwareDecoder:
             if self._context.pix_fmt != "cuda":
                 # FFmpeg took the CPU, and one thread of it.
                 raise FellBackError(f"this GPU does not decode it in {self._layout.name}")
+            layout = nearest_planar(frame.format.name)
+            depths = layout.bit_depth >= self._layout.bit_depth
+            if layout.chroma_shifts != self._layout.chroma_shifts or not depths:
+                # A newer GPU and an older FFmpeg: 4:2:2 would come as nv12.
+                raise FellBackError(f"this FFmpeg gets it as {frame.format.name}")
             if (frame.width, frame.height) != self._size:
                 # FFmpeg crops a GPU's frames at the right and the bottom only.
                 raise FellBackError("it is cropped at the left or the top, which a GPU does not do")

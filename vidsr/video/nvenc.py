@@ -73,11 +73,14 @@ _SAID = {
     "Lossless encoding not supported": "does not encode losslessly with it",
     "Codec not supported": "has no such encoder: AV1 came with Ada (RTX 40, L4), 2022",
     "Driver does not support the required nvenc API version": "has a driver that is too old for this FFmpeg",
-    "Frame Dimension": "does not encode this size: H.264 ends at 4096 pixels a side, the others at 8192",
+    "Width ": "does not encode frames as wide: H.264 ends at 4096 pixels, the others at 8192",
+    "Height ": "does not encode frames as high: H.264 ends at 4096 pixels, the others at 8192",
+    "Frame Dimension less": "does not encode frames as small",
     "incompatible client key": "has as many encoders open as its driver allows",
     "out of memory": "has no memory left for it",
 }
 """FFmpeg's words for what a GPU lacks, and ours."""
+_OF_FORMATS = ("10 bit encode not supported", "YUV444P not supported", "YUV422P not supported")
 
 
 def gpu_to_encode() -> Gpu:
@@ -99,7 +102,8 @@ def require_gpu(codec: str) -> Gpu:
     gpu = gpu_to_encode()
     if gpu.lacks:
         raise HardwareError(f"{codec} cannot work here: {gpu.lacks}", hint=_advice(codec))
-    if _WITHOUT & set(gpu.name.replace("-", " ").split()):
+    # Of several, FFmpeg takes the first that can.
+    if gpu.count == 1 and _WITHOUT & set(gpu.name.replace("-", " ").split()):
         raise _without(codec, gpu)
     return gpu
 
@@ -174,10 +178,15 @@ def refusal(codec: str, lines: Iterable[str], what: str) -> HardwareError:
     name = gpu.name or "the GPU"
     for words, meaning in _SAID.items():
         if any(words in line for line in said):
-            return HardwareError(f"{codec} cannot encode {what}: {name} {meaning}", hint=_advice(codec))
-    if any("unsupported device" in line or "No capable devices" in line for line in said):
+            simpler = ", and --pix-fmt yuv420p asks for less" if words in _OF_FORMATS else ""
+            return HardwareError(
+                f"{codec} cannot encode {what}: {name} {meaning}", hint=_advice(codec) + simpler
+            )
+    if any("unsupported device" in line for line in said):
         return _without(codec, gpu)
-    detail = f" ({said[-1]})" if said else ""
+    # FFmpeg's last word is of all GPUs together; what one lacks was said before it.
+    telling = [line for line in said if line != "No capable devices found"] or said
+    detail = f" ({telling[-1]})" if telling else ""
     return HardwareError(f"{codec} cannot encode {what} on {name}{detail}", hint=_advice(codec))
 
 

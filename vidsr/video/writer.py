@@ -200,7 +200,7 @@ class SegmentWriter:
         """Replace decoding times that cannot be.
 
         Of fewer frames than it reorders, x265 4.1 takes the delay from memory that it never wrote. NVENC's
-        are made by FFmpeg of ticks as if each was a frame. Decoding
+        are made by FFmpeg, in other ways in each version. Decoding
         times are made anew when segments are joined; until then they must only be ones that MP4 can hold.
         """
         if self._settings.codec not in _DOUBTFUL or packet.dts is None:
