@@ -22,8 +22,9 @@ def _seen(info: VideoInfo, decoding: Decoding | None) -> tuple[list[Any], Reader
     found: list[Any] = []
     with Reader(info, Span(frames=FRAMES), on_error="skip", decoding=decoding) as reader:
         try:
-            for f in reader:
-                found.append((f.pts, f.duration, f.shift, f.key, [hash(p.tobytes()) for p in f.planes]))
+            found.extend(
+                (f.pts, f.duration, f.shift, f.key, [hash(p.tobytes()) for p in f.planes]) for f in reader
+            )
         except VidsrError as error:
             found.append(str(error))
     return found, reader
