@@ -212,5 +212,6 @@ def _facts(job: Job, plan: Plan) -> dict[str, Any]:
     return {
         **network_facts(job, plan),
         "codec": (settings.codec, settings.pixel_format, {} if fixed is None else fixed.options),
-        "decoded": (plan.info.codec, str(plan.deinterlace)),
+        # A GPU leaves the cores to the others.
+        "decoded": (plan.info.codec, str(plan.deinterlace), *filter(None, [plan.decoding.gpu])),
     }

@@ -18,6 +18,7 @@ __all__ = [
     "DecodeError",
     "EncodeError",
     "EngineBuildError",
+    "HardwareError",
     "InferenceError",
     "ModelError",
     "OptionsError",
@@ -144,6 +145,10 @@ class OutputError(VidsrError):
 
 class EncodeError(OutputError):
     """The encoder or the container refused."""
+
+
+class HardwareError(VidsrError):
+    """Hardware that was asked for, to decode or to encode, is not here or cannot do this."""
 
 
 class VerificationError(OutputError):

@@ -88,6 +88,7 @@ class Forecast:
     """What is written; a `matrix_code`, `primaries` or `transfer` of 2 means untagged."""
     threads: str = ""
     """How the cores are shared, in words."""
+    decoder: str = ""
     encoder: str | None
     encoder_options: dict[str, str] = field(default_factory=dict)
     streams: tuple[StreamFate, ...]
@@ -182,6 +183,7 @@ def foresee(job: Job) -> Forecast:
         color_in=info.color,
         color_out=None if settings is None else settings.color,
         threads=budget.reason,
+        decoder=plan.decoding.sentence,
         encoder=None if settings is None else settings.codec,
         encoder_options={} if settings is None else dict(settings.options),
         streams=tuple(_fates(job, plan)),

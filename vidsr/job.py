@@ -21,6 +21,7 @@ __all__ = [
     "MAX_THREADS",
     "NULL_OUTPUT",
     "Deinterlace",
+    "HwAccel",
     "Job",
     "OnError",
     "parse_scale",
@@ -39,6 +40,9 @@ DEFAULT_SCALE = Fraction(2)
 
 Deinterlace = Literal["auto", "off", "frame", "field", "idet"]
 """What becomes of interlaced frames; see `Job.deinterlace`."""
+
+HwAccel = Literal["none", "auto", "cuda"]
+"""What decodes; see `Job.hwaccel`."""
 
 OnError = Literal["stop", "skip", "conceal"]
 """What becomes of a damaged source; see `Job.on_error`."""
@@ -90,6 +94,10 @@ class Job:
     chroma: Literal["bicubic", "nearest"] = "bicubic"
     """How the planes that the network does not make are enlarged."""
 
+    hwaccel: HwAccel = "none"
+    """What decodes the source. none: the CPU; cuda: an NVIDIA GPU (NVDEC), for streams of which it makes the
+    same samples; auto: the GPU where there is one that works. none by itself, because a GPU does not tell of
+    damage within pictures; see `vidsr.video.hardware`."""
     codec: str = "auto"
     """An FFmpeg encoder; auto: libx264, or what the output's name asks for."""
     crf: float | None = None

@@ -132,6 +132,7 @@ def make_frames(
         until=until or stretch.over,
         deinterlace=plan.deinterlace,
         on_error=job.on_error,
+        decoding=plan.decoding,
         sequential=sink.jumped,
     )
     before = work.frames
@@ -151,6 +152,7 @@ def make_frames(
         work.reused += upscaler.taken()
         work.warnings += tuple(reader.warnings)
         work.deinterlaced = reader.deinterlaced
+        work.decoder = reader.decoder
 
 
 def report_of(
@@ -192,6 +194,7 @@ def report_of(
         backend_reason=plan.backend_reason,
         runtime=dict(plan.runtime),
         threads=threads,
+        decoder=work.decoder or plan.decoding.sentence,
         encoder=None if plan.settings is None else plan.settings.codec,
         encoder_options={} if plan.settings is None else dict(plan.settings.options),
         size_in=(plan.info.width, plan.info.height),

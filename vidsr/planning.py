@@ -24,11 +24,13 @@ from vidsr.video.compression import measure_compression
 from vidsr.video.contract import read_as, unmarked, written_as
 from vidsr.video.deinterlace import WOVEN, Deinterlacing, in_fields
 from vidsr.video.encoders import PICTURE_CODECS, EncoderSettings, plan_encoder
+from vidsr.video.hardware import Decoding, plan_decoding
 from vidsr.video.idet import plan_deinterlacing
 from vidsr.video.opening import address_identity
 from vidsr.video.output import check_kind, check_writable
 from vidsr.video.probe import probe
 from vidsr.video.rates import rate_warning
+from vidsr.video.trial_sink import try_encoder
 from vidsr.video.watch import SourceWatch
 
 __all__ = ["Plan", "default_output", "frame_format", "make_plan", "with_encoder_threads", "with_told"]
@@ -44,6 +46,7 @@ class Plan:
     """The source; `in_fields` where each field becomes a frame."""
     watch: SourceWatch
     deinterlace: Deinterlacing
+    decoding: Decoding
     target: Target
     choice: Choice
     backend: Backend
@@ -77,11 +80,13 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         SourceError: The source cannot be used.
         ModelError: The model is unknown or wrong.
         BackendUnavailableError: The backend is not here.
+        HardwareError: Nor is the GPU that is to decode or to encode.
         OptionsError: The options contradict each other, the source, or what is on the disk.
         OutputError: The output's folder is missing or cannot be written.
     """
     watch = SourceWatch.of(job.source)
     info = probe(job.source, index=job.video_stream, network=job.allow_network)
+    decoding = plan_decoding(job, info)
     fields = plan_deinterlacing(job.deinterlace, info)
     info = in_fields(info) if fields.mode == "field" else info
     name = None if job.output == NULL_OUTPUT else job.output
@@ -114,11 +119,14 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         settings = plan_encoder(job, info, target, coding, threads=threads, pictures=pictures is not None)
         if check_output:
             check_writable(job, name)
+        if settings.device:
+            try_encoder(settings)
     _ = choice.model.proto  # reads and checks the file now, before anything is opened
     return Plan(
         info=info,
         watch=watch,
         deinterlace=fields,
+        decoding=decoding,
         target=target,
         choice=choice,
         backend=running.backend,
@@ -132,7 +140,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         expected_frames=_expected(job, info),
         color_sentence=read_as(info),
         written=None if settings is None else written_as(info, settings, pictures=pictures is not None),
-        warnings=(*running.notes, *_warnings(job, info, target, settings, carry)),
+        warnings=(*running.notes, *decoding.notes(job), *_warnings(job, info, target, settings, carry)),
     )
 
 
@@ -241,6 +249,8 @@ def _decisions(
             "pixel_format": settings.pixel_format,
             "size": f"{settings.width}x{settings.height}",
             **settings.options,
+            # Another GPU, or another driver, makes other bytes of the same frames.
+            **({"device": settings.device} if settings.device else {}),
         },
         "span": {"start": job.start, "end": job.end, "frames": job.frames},
         "segment_frames": job.segment_frames,

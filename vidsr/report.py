@@ -72,6 +72,8 @@ class Work:
     """Of the reader, and of the network."""
     deinterlaced: str = ""
     """See `JobReport.deinterlace`."""
+    decoder: str = ""
+    """See `JobReport.decoder`."""
     reused: Reused = field(default_factory=Reused)
 
     def add_stages(self, stages: Sequence[StageTimes]) -> None:
@@ -87,6 +89,7 @@ class Work:
         self.add_stages(other.stages)
         self.warnings += other.warnings
         self.deinterlaced = other.deinterlaced or self.deinterlaced
+        self.decoder = other.decoder or self.decoder
         self.reused += other.reused
 
 
@@ -113,6 +116,8 @@ class JobReport:
     """What decides the network's results: device, precision, threads, versions."""
     threads: str = ""
     """How the cores were shared, and why so."""
+    decoder: str = ""
+    """What decoded the source in this run, and why."""
     encoder: str | None
     encoder_options: dict[str, str] = field(default_factory=dict)
     size_in: tuple[int, int]

@@ -105,7 +105,13 @@ def _try_from(place: float, job: Job, plan: Plan, upscaler: Reuse, opening: floa
 
     with ExitStack() as stack:
         sink = stack.enter_context(trial_sink(plan))
-        reader = Reader(plan.info, span, deinterlace=plan.deinterlace, on_error=job.on_error)
+        reader = Reader(
+            plan.info,
+            span,
+            deinterlace=plan.deinterlace,
+            on_error=job.on_error,
+            decoding=plan.decoding,
+        )
         began = perf_counter()
         made, stages = flow(
             reader,

@@ -19,7 +19,9 @@ from vidsr.sources import Source, is_sequence, numbered, without_password
 
 __all__ = ["differences", "fingerprint"]
 
-_NOT_RESULT = frozenset("source output overwrite discard allow_network verify threads on_error reuse".split())
+_NOT_RESULT = frozenset(
+    "source output overwrite discard allow_network verify threads on_error reuse hwaccel".split()
+)
 """Fields of `Job` that a finished result does not depend on, or that have a place of their own. `on_error` is
 one, as in an unfinished job's plan: who turns to concealing wants what failed done again, not all."""
 

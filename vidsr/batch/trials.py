@@ -158,7 +158,13 @@ def work_for(seconds: float, job: Job, plan: Plan, upscaler: Reuse) -> _Made:
         span = Span(start=place or None, end=job.end, frames=job.frames if first else None)
         made = 0
         try:
-            reader = Reader(plan.info, span, deinterlace=plan.deinterlace, on_error=job.on_error)
+            reader = Reader(
+                plan.info,
+                span,
+                deinterlace=plan.deinterlace,
+                on_error=job.on_error,
+                decoding=plan.decoding,
+            )
             with trial_sink(plan) as sink:
                 made, _ = flow(reader, upscaler, sink, lambda _: None, enough=enough, watch=plan.watch)
                 sink.finish()

@@ -42,6 +42,7 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "reuse": ("reuse", _one_of("--reuse", "auto", "off")),
     "chroma": ("chroma", _one_of("--chroma", "bicubic", "nearest")),
     "deinterlace": ("deinterlace", _one_of("--deinterlace", "auto", "off", "frame", "field", "idet")),
+    "hwaccel": ("hwaccel", _one_of("--hwaccel", "none", "auto", "cuda")),
     "encoder_option": ("encoder_options", _pairs),
     "on_error": ("on_error", _one_of("--on-error", "stop", "skip", "conceal")),
     "drop": ("drop", tuple),

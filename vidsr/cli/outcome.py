@@ -31,6 +31,8 @@ def told(report: JobReport) -> str:
     ]
     if report.written is not None:
         lines.insert(6, f"          written as {report.written}")
+    if report.decoder:
+        lines.append(f"decoder   {report.decoder}")
     if report.encoder:
         options = " ".join(f"{k}={v}" for k, v in report.encoder_options.items())
         lines.append(f"encoder   {report.encoder} {options}")

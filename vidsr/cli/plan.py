@@ -28,6 +28,7 @@ def told(plan: Forecast) -> str:
         ("way", f"{plan.way}; {plan.tiles}"),
         ("backend", plan.backend + (f" ({where})" if where else "")),
         ("", plan.backend_reason),
+        ("decoder", plan.decoder),
         ("fields", trial.deinterlace),
         ("colour", f"read as {plan.color}"),
     ]

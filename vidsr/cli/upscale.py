@@ -101,17 +101,35 @@ def upscale(
             rich_help_panel=_VIDEO,
         ),
     ] = _DEFAULTS["deinterlace"],
+    hwaccel: Annotated[
+        str,
+        typer.Option(
+            help="What decodes: none, the CPU; cuda, an NVIDIA GPU; auto, the GPU where it works. The same"
+            " samples; damage within pictures is told by the CPU only.",
+            rich_help_panel=_RUN,
+        ),
+    ] = _DEFAULTS["hwaccel"],
     codec: Annotated[
         str,
-        typer.Option("-c", "--codec", help="An encoder: libx264, hevc, av1, ...", rich_help_panel=_VIDEO),
+        typer.Option(
+            "-c",
+            "--codec",
+            help="An encoder: libx264, hevc, av1, ...; on an NVIDIA GPU h264_nvenc, hevc_nvenc, av1_nvenc.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = _DEFAULTS["codec"],
     crf: Annotated[
         float | None,
-        typer.Option(help="Quality; smaller is better. Default: 18 for x264.", rich_help_panel=_VIDEO),
+        typer.Option(
+            help="Quality; smaller is better. Default: 18 for x264; cq for nvenc.", rich_help_panel=_VIDEO
+        ),
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="The encoder's speed. Default: medium for x264.", rich_help_panel=_VIDEO),
+        typer.Option(
+            help="The encoder's speed. Default: medium for x264, p5 (of p1 to p7) for nvenc.",
+            rich_help_panel=_VIDEO,
+        ),
     ] = None,
     pix_fmt: Annotated[
         str | None, typer.Option(help="Pixel format. Default: the source's.", rich_help_panel=_VIDEO)

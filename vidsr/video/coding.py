@@ -14,6 +14,7 @@ from vidsr.frame import PixelFormat, VideoInfo
 from vidsr.job import Job
 from vidsr.video.containers import CONTAINERS
 from vidsr.video.formats import nearest_planar
+from vidsr.video.nvenc import is_nvenc, nvenc_formats, require_gpu
 
 __all__ = ["Coding", "choose_coding", "encoder_formats"]
 
@@ -68,6 +69,7 @@ def choose_coding(job: Job, info: VideoInfo, *, pictures: str | None, suffix: st
 
     Raises:
         OptionsError: The codec is unknown, cannot take the pixel format, or does not fit the container.
+        HardwareError: It needs a GPU, and there is none that encodes.
     """
     codec = pictures or _SHORT_NAMES.get(job.codec, job.codec)
     if codec == "auto":
@@ -79,6 +81,9 @@ def choose_coding(job: Job, info: VideoInfo, *, pictures: str | None, suffix: st
             f"{suffix} cannot hold what {codec} makes",
             hint=f"name the output {' or '.join(others)}" if others else "choose another --codec",
         )
+    if is_nvenc(codec):
+        require_gpu(codec)
+        available = nvenc_formats(codec, available)
     formats = tuple(name for name in available if _comes_back(codec, name, suffix))
     return Coding(codec, _choose_format(codec, formats, info.pixel_format, job.pix_fmt))
 
@@ -131,6 +136,9 @@ def _comes_back(codec: str, name: str, suffix: str) -> bool:
 
 def _choose_format(codec: str, formats: tuple[str, ...], source: PixelFormat, wanted: str | None) -> str:
     if wanted is not None:
+        if is_nvenc(codec) and wanted not in formats:
+            # It has its own layouts of what others call yuv420p10le.
+            wanted = next((name for name in formats if nearest_planar(name).name == wanted), wanted)
         if formats and wanted not in formats:
             raise OptionsError(f"{codec} cannot encode '{wanted}'", hint=f"it takes {', '.join(formats)}")
         return wanted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from time import perf_counter
@@ -61,6 +61,7 @@ def decode(
     careful: bool,
     strict: bool = True,
     crop: tuple[int, int, int, int] | None = None,
+    open_decoder: Callable[[Any], Any] = decoder_of,
 ) -> Iterator[Picture | Loss]:
     """Yield what comes out of a stream from where its file stands, in order of presentation.
 
@@ -73,6 +74,7 @@ def decode(
             `Loss` only means that there is one about here.
         strict: Take as lost what FFmpeg would patch without telling (HEVC, FFV1).
         crop: What the container crops; see `container_crop`.
+        open_decoder: Gives what decodes the stream's packets, once its options are set.
 
     Raises:
         av.FFmpegError, OSError: The file cannot be read any further.
@@ -82,7 +84,7 @@ def decode(
     codec = context.codec.canonical_name
     if strict:
         context.options = {**context.options, **_STRICT.get(codec, {})}
-    decoder = decoder_of(stream)
+    decoder = open_decoder(stream)
     outlet = _Outlet(clock, codec, container.format.name, crop, stream.time_base)
     end = None
     for packet, last in _with_last(_packets(container, stream)):
@@ -96,7 +98,7 @@ def decode(
                 yield Loss(None, "its container flags it as damaged", early, last)
             if outlet.resized(packet):
                 yield from _rest(decoder, None, outlet, tail=False)
-                context.flush_buffers()
+                decoder.flush_buffers()
             try:
                 made = decoder.decode(packet)
             except av.FFmpegError as error:

@@ -13,6 +13,7 @@ from vidsr.target import Target
 from vidsr.video.coding import Coding
 from vidsr.video.formats import nearest_planar
 from vidsr.video.hdr import encoder_params
+from vidsr.video.nvenc import NVENC, gpu_to_encode, is_nvenc, nvenc_options, nvenc_quality
 from vidsr.video.rates import without_default_quality
 
 __all__ = ["PICTURE_CODECS", "EncoderSettings", "plan_encoder"]
@@ -36,13 +37,9 @@ _DEFAULTS: dict[str, dict[str, str]] = {
     "libx265": {"crf": "20", "preset": "medium"},
     "libsvtav1": {"crf": "26", "preset": "8"},
     "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "4", "row-mt": "1"},
-    "h264_nvenc": {"cq": "19", "preset": "p5"},
-    "hevc_nvenc": {"cq": "21", "preset": "p5"},
-    "av1_nvenc": {"cq": "27", "preset": "p5"},
     "prores_ks": {},
     "ffv1": {"level": "3", "slicecrc": "1"},
 }
-_CRF_NAME = {"h264_nvenc": "cq", "hevc_nvenc": "cq", "av1_nvenc": "cq"}
 _X264_CHOICES = {
     "preset": "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
     + list("0123456789"),
@@ -74,6 +71,8 @@ class EncoderSettings:
     options: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     """What the user should know: conversions, padding."""
+    device: str = ""
+    """The GPU that encodes, and its driver; empty: the CPU does."""
 
     @property
     def planes(self) -> PixelFormat:
@@ -115,6 +114,11 @@ def plan_encoder(
     if pictures and target.notes and codec not in _ASPECT_PICTURES:
         notes.append(f"{codec} has no place for the shape of pixels: the picture will look distorted")
     options = _options(codec, job, info, color, layout, threads, pictures)
+    if is_nvenc(codec):
+        own, said = nvenc_options(codec, job, plain=layout.name == "yuv420p")
+        # The preset is among those that were asked for, by another name perhaps.
+        options = own | options | {"preset": own["preset"]}
+        notes += said
     if (
         codec in ("libx264", "libx264rgb")
         and not pictures
@@ -122,8 +126,13 @@ def plan_encoder(
     ):
         # PyAV asks for slices, which cost 1 % of the bytes and 4 % of the speed; whole frames cost memory.
         options.setdefault("thread_type", "frame")
-    quality = _CRF_NAME.get(codec, "crf")
+    quality, device = "crf", ""
     default = None if pictures else _DEFAULTS.get(codec, {}).get(quality)
+    if is_nvenc(codec):
+        # A qp that was asked for is what takes the quality's place.
+        quality = "cq" if "qp" in job.encoder_options else nvenc_quality(job.encoder_options)
+        default = NVENC[codec].quality
+        device = str(gpu_to_encode())
     instead = without_default_quality(
         codec, job.encoder_options, quality=quality, default=default, asked=job.crf
     )
@@ -149,6 +158,7 @@ def plan_encoder(
         display_matrix=info.display_matrix,
         options=options,
         notes=tuple(notes),
+        device=device,
     )
 
 
@@ -162,12 +172,12 @@ def _options(
     picture: bool,
 ) -> dict[str, str]:
     options = {} if picture else dict(_DEFAULTS.get(codec, {}))
-    if job.crf is not None:
-        options[_CRF_NAME.get(codec, "crf")] = f"{job.crf:g}"
+    if job.crf is not None and not is_nvenc(codec):
+        options["crf"] = f"{job.crf:g}"
     if job.preset is not None:
         options["preset"] = job.preset
     if not picture:
-        options["threads"] = str(threads)
+        options |= {} if is_nvenc(codec) else {"threads": str(threads)}
         if layout.subsampled and codec != "ffv1":
             options["chroma_sample_location"] = color.chroma_location.value
     elif codec == "mjpeg":

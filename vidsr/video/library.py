@@ -7,6 +7,10 @@ from collections.abc import Iterable
 import av
 import av.codec
 
+from vidsr.errors import HardwareError
+from vidsr.video.hardware import gpu_to_decode
+from vidsr.video.nvenc import require_gpu
+
 __all__ = ["describe_library"]
 
 
@@ -23,15 +27,21 @@ def describe_library(encoders: Iterable[str]) -> dict[str, str]:
         if found[name] == "ready":
             formats = [f.name for f in codec.video_formats or ()]
             found[name] += f"; {', '.join(formats[:6])}{', ...' if len(formats) > 6 else ''}"
+    decoding = gpu_to_decode()
+    found["nvdec"] = f"absent: {decoding.lacks}" if decoding.lacks else f"ready: {decoding}"
     return found
 
 
 def _opens(name: str) -> str:
     """Try a hardware encoder: it is listed whether or not there is hardware."""
+    try:
+        require_gpu(name)
+    except HardwareError as error:
+        return f"absent: {error.message.partition(': ')[2]}"
     context = av.CodecContext.create(name, "w")
     context.width, context.height, context.pix_fmt = 256, 256, "yuv420p"  # type: ignore[attr-defined]
     try:
         context.open()
     except (av.FFmpegError, OSError) as error:
-        return f"absent: no device or driver ({error.strerror})"
+        return f"absent: it cannot be opened ({error.strerror})"
     return "ready"

@@ -26,7 +26,7 @@ _PARAMS = {
     "svtav1-params": (("rc", "tbr"), ("mbr", "pass", "passes")),
 }
 # Where a quality beside a bit rate means both: no better than the one, no larger than the other.
-_BOTH = ("libvpx", "libvpx-vp9", "libaom-av1", "h264_nvenc", "hevc_nvenc", "av1_nvenc")
+_BOTH = ("libvpx", "libvpx-vp9", "libaom-av1")
 _QUALITIES = ("crf", "cq", "qp", "global_quality", "lossless")
 
 
@@ -35,8 +35,8 @@ def without_default_quality(
 ) -> str:
     """Return what replaces vidsr's default quality, as "b=2M"; "": nothing does.
 
-    x264 and x265 follow a crf and pass over a bit rate or a qp beside it, without a word; SVT-AV1 refuses the
-    two together. So whoever asks for one of these gets no default crf.
+    x264 and x265 follow a crf and pass over a bit rate or a qp beside it, without a word, as NVENC does
+    with a cq; SVT-AV1 refuses the two together. So whoever asks for one of these gets no default crf.
 
     Args:
         codec: The encoder.
@@ -107,7 +107,7 @@ def _constant(codec: str, options: Mapping[str, str]) -> bool:
     if codec in ("libvpx", "mjpeg", "mpeg4", "mpeg2video", "mpeg1video"):
         one = "qmin" in options and options["qmin"] == options.get("qmax")
         return codec != "libvpx" and (one or "qscale" in options.get("flags", ""))
-    return any(name in options for name in _QUALITIES)
+    return any(name in options for name in _QUALITIES) or options.get("tune") == "lossless"
 
 
 def _counts(value: str | None) -> bool:

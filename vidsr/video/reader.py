@@ -17,9 +17,11 @@ from vidsr.job import OnError
 from vidsr.sources import parse_source
 from vidsr.video.clock import UNORDERED, Clock
 from vidsr.video.convert import color_change, to_planar
+from vidsr.video.decoder import decoder_of
 from vidsr.video.decoding import decode
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
 from vidsr.video.formats import planes_of
+from vidsr.video.hardware import Decoding, FellBackError, HardwareDecoder
 from vidsr.video.opening import open_info, translate
 from vidsr.video.probe import READ_TIMEOUT, video_stream
 from vidsr.video.repairs import LookCloserError, Repairs
@@ -59,6 +61,7 @@ class Reader:
         deinterlace: Deinterlacing | None = None,
         on_error: OnError = "stop",
         sequential: bool = False,
+        decoding: Decoding | None = None,
     ) -> None:
         """Prepare to read.
 
@@ -72,6 +75,7 @@ class Reader:
             on_error: What becomes of damage; see `Job.on_error`.
             sequential: Read from the file's beginning even where only a later part is wanted, because its
                 clock jumps.
+            decoding: What decodes; None: the CPU.
         """
         self._warnings: list[str] = []
         self._clock: Clock | None = None
@@ -88,6 +92,8 @@ class Reader:
         self._after, self._until = after, until
         self._sequential = sequential or info.container in UNORDERED
         self._careful = False
+        self._decoding = decoding or Decoding(info.codec)
+        self._decoders: dict[str, None] = {}
         self._strict = on_error != "conceal"
         self._repairs = Repairs(info, on_error, self._warn, each=self._each, rate=self._picture_rate)
         self._frames = self._read()
@@ -111,6 +117,11 @@ class Reader:
         """What became of interlaced frames so far, in words."""
         woven = "fields woven in pairs; " if self._info.fields else ""
         return woven + self._deinterlacer.sentence
+
+    @property
+    def decoder(self) -> str:
+        """What decoded so far, in words."""
+        return "; then ".join(self._decoders) or self._decoding.sentence
 
     @property
     def frame_bytes(self) -> int:
@@ -163,13 +174,29 @@ class Reader:
         """Yield the file's pictures from at least one frame before the frame that shows `begin` on."""
         try:
             yield from self._decode_from(begin, sequential=self._sequential)
+        except FellBackError as error:
+            # Before its first frame, so nothing was handed out.
+            self._on_the_cpu(str(error))
+            yield from self._decode(begin)
         except LookCloserError:
             self._careful = True
+            # Where a GPU stumbled, the CPU may find no damage at all.
+            self._on_the_cpu("something is damaged, or the GPU failed")
             last = self._repairs.last
             begin = begin if last is None else max(begin, last + 1)
             # From the beginning: what a search in a damaged file finds is not to be relied on.
             again = self._decode_from(begin, sequential=True)
             yield from (decoded for decoded in again if last is None or decoded.pts > last)
+
+    def _on_the_cpu(self, why: str) -> None:
+        """Leave the GPU, where there was one."""
+        if self._decoding.gpu:
+            self._decoding = Decoding(self._info.codec, why=why)
+            self._warn(f"decoded on the CPU: {why}")
+
+    def _open_decoder(self, stream: Any) -> Any:
+        """Return what decodes the stream's packets."""
+        return HardwareDecoder(stream, self._info) if self._decoding.gpu else decoder_of(stream)
 
     def _decode_from(self, begin: int, *, sequential: bool) -> Iterator[Decoded]:
         info = self._info
@@ -202,7 +229,15 @@ class Reader:
         clock = Clock(info.container, stream.time_base or Fraction(1, 90000), self._picture_rate)
         self._clock = clock
         self._repairs.begin_anew()
-        items = decode(container, stream, clock, careful=self._careful, strict=self._strict, crop=info.crop)
+        items = decode(
+            container,
+            stream,
+            clock,
+            careful=self._careful,
+            strict=self._strict,
+            crop=info.crop,
+            open_decoder=self._open_decoder,
+        )
         try:
             yield from self._repairs.frames(items, careful=self._careful, sought=sought)
             self._repairs.ended(missing_bytes(parse_source(info.path)))
@@ -222,6 +257,7 @@ class Reader:
     def _looked_at(self, decoded: Decoded) -> Decoded:
         """Warn of a frame that is not as the first one."""
         info, frame = self._info, decoded.frame
+        self._decoders[self._decoding.sentence] = None
         if (frame.width, frame.height) != (info.width, info.height):
             self._warn(
                 f"the picture changes its size to {frame.width}x{frame.height} on the way:"

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import av
 
-from vidsr.errors import EncodeError
+from vidsr.errors import EncodeError, HardwareError
 from vidsr.frame import VideoInfo
 from vidsr.sources import is_pattern
 from vidsr.video.encoders import EncoderSettings
+from vidsr.video.filters import listening
+from vidsr.video.nvenc import refusal
 from vidsr.video.pictures import encoded_picture, more_than_one
 from vidsr.video.sinks import Sink
 from vidsr.video.writer import OutputFrame, SegmentWriter, segment_suffix
 
-__all__ = ["TrialSink"]
+__all__ = ["TrialSink", "try_encoder"]
 
 
 class TrialSink(Sink):
@@ -90,6 +92,23 @@ class TrialSink(Sink):
         except (av.FFmpegError, OSError, ValueError) as error:
             detail = getattr(error, "strerror", None) or str(error)
             raise EncodeError(f"writing a picture failed ({detail})", path=self._output) from error
+
+
+def try_encoder(settings: EncoderSettings) -> None:
+    """Open an encoder on a GPU and close it again, so that what it refuses is known before any work.
+
+    Raises:
+        HardwareError: It cannot be opened with these settings.
+        OptionsError: It does not know an option.
+    """
+    # Nothing else runs yet: no other thread may speak while FFmpeg is listened to.
+    with listening() as lines:
+        try:
+            with SegmentWriter(Path(f"trial{segment_suffix(settings)}"), settings, 0, into=_Nowhere()):
+                return
+        except HardwareError as error:
+            what = f"{settings.width}x{settings.height} {settings.pixel_format}"
+            raise refusal(settings.codec, [text for _, _, text in lines], what) from error
 
 
 class _Nowhere:

@@ -18,11 +18,13 @@ from vidsr.sources import ffmpeg_name
 from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import new_frame
+from vidsr.video.nvenc import NVENC, is_nvenc, refusal
 
 __all__ = ["OutputFrame", "SegmentWriter", "segment_suffix"]
 
 # Codecs that the MP4 muxer takes with exact times; the others travel in NUT.
 _IN_MP4 = frozenset({"h264", "hevc", "av1", "vp9", "ffv1", "mpeg4", "mpeg2video"})
+_DOUBTFUL = ("libx265", *NVENC)
 _MOST_REORDERED = 17  # x265 has at most 16 B frames in a row
 _FRAGMENTED = {
     "movflags": "frag_keyframe+delay_moov+default_base_moof",
@@ -197,16 +199,17 @@ class SegmentWriter:
     def _mend_dts(self, packet: Any) -> None:
         """Replace decoding times that cannot be.
 
-        Of fewer frames than it reorders, x265 4.1 takes the delay from memory that it never wrote. Decoding
+        Of fewer frames than it reorders, x265 4.1 takes the delay from memory that it never wrote. NVENC's
+        are made by FFmpeg, in other ways in each version. Decoding
         times are made anew when segments are joined; until then they must only be ones that MP4 can hold.
         """
-        if self._settings.codec != "libx265" or packet.dts is None:
+        if self._settings.codec not in _DOUBTFUL or packet.dts is None:
             return
         first, last = self.pts[0], self.pts[-1]
         if len(self._decode_order) == 1:
             # A true one is the time of a frame, less the time that as many frames take as are reordered.
             self._mending = not first - (last - first) <= packet.dts <= packet.pts
-        if self._mending:
+        if self._mending or is_nvenc(self._settings.codec):
             # The same delay is in all of them, so all go, though some may look possible.
             packet.dts = first - _MOST_REORDERED + len(self._decode_order)
 
@@ -247,6 +250,10 @@ def _open_encoder(container: Any, settings: EncoderSettings) -> Any:
         container.start_encoding()
     except (av.FFmpegError, OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or str(error)
+        if is_nvenc(settings.codec):
+            last = getattr(error, "log", None) or (0, "", detail)
+            what = f"{settings.width}x{settings.height} {settings.pixel_format} with {_spell(options)}"
+            raise refusal(settings.codec, [last[2]], what) from error
         raise EncodeError(
             f"{settings.codec} cannot encode {settings.width}x{settings.height}"
             f" {settings.pixel_format} with {_spell(options)} ({detail})",
