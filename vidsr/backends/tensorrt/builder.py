@@ -41,7 +41,7 @@ class BuildOptions:
     level: int = 3
     """0 to 5: how long TensorRT looks for fast kernels."""
     capability: str | None = None
-    """Compute capabilities, such as "8.9" or "8.6,12.0", that TensorRT for RTX builds for; None: its choice."""
+    """Compute capabilities, such as "8.9" or "8.6,12.0", that TensorRT for RTX builds for; None: its own."""
 
 
 @dataclass(frozen=True, slots=True)
