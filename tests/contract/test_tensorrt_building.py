@@ -56,7 +56,7 @@ def test_every_model_parses_as_it_is_typed(tensorrt_rtx: Library, name: str, bit
     layers = [layer for layer in parsed.layers if layer.kind == "CONVOLUTION"]
     assert len(layers) == counts["Conv"]
     for layer in parsed.layers:
-        if layer.kind in ("CONVOLUTION", "PARAMETRIC_RELU", "POOLING"):
+        if layer.kind in ("CONVOLUTION", "POOLING"):
             assert {*layer.inputs, *layer.outputs} == {"f16"}, layer
         if layer.kind == "UNARY" and layer.outputs != ("int64",):  # rounding
             assert {*layer.inputs, *layer.outputs} == {"f32"}, layer
@@ -89,6 +89,15 @@ def test_every_layout_builds(tensorrt_rtx: Library, pixels: str) -> None:
     parse(tensorrt_rtx, dynamic(MODELS[SMALL], layout, RANGE))
     parse(tensorrt_rtx, half(deploy(MODELS[SMALL], layout, 47, 33)))  # odd sizes
     parse(tensorrt_rtx, half(deploy(MODELS[SMALL], layout, 48, 32, (80, 50))))  # another scale
+
+
+@pytest.mark.parametrize("bits", BITS)
+def test_activations_are_fused(tensorrt_rtx: Library, bits: int) -> None:
+    """A plan lists its kernels: each convolution with its activation is one."""
+    plan = build(typed(SMALL, bits, "static"), BuildOptions(capability="8.9"), onward, tensorrt_rtx).engine
+    activations = sum(n.op_type == "PRelu" for n in MODELS[SMALL].proto.graph.node)
+    assert plan.count(b"runtime_fusion={ name=__myl_Corr") == activations
+    assert b"MulLtSele" not in plan  # what a PReLU becomes by itself
 
 
 def test_tells_how_far_it_is(tensorrt_rtx: Library) -> None:
