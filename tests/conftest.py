@@ -14,9 +14,13 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from vidsr.backends.tensorrt.library import Library
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("vidsr", deadline=None)
@@ -76,6 +80,16 @@ def kernel() -> None:
 
     if why := kernels.missing():
         require("kernel", f"{why}; install gcc and run: pip install -e .")
+
+
+@pytest.fixture(scope="session")
+def tensorrt_rtx() -> Library:
+    """TensorRT for RTX, which parses and builds without a GPU."""
+    from vidsr.backends.tensorrt.library import find_library, missing
+
+    if why := missing("tensorrt-rtx"):
+        require("tensorrt", why)
+    return find_library("tensorrt-rtx")
 
 
 @pytest.fixture(scope="session")

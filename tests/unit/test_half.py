@@ -47,7 +47,7 @@ def test_network_is_f16_and_the_rest_f32(name: str, pixels: str) -> None:
     types |= {n: {"float16": "f16", "float32": "f32"}.get(str(v.dtype), "") for n, v in stored.items()}
     for node in proto(typed).graph.node:
         used = {types[n] for n in (*node.input, *node.output) if n}
-        if node.op_type in ("Conv", "PRelu", "LeakyRelu", "Relu", "MaxPool", "Sigmoid"):
+        if node.op_type in ("Conv", "Max", "LeakyRelu", "Relu", "MaxPool", "Sigmoid"):
             assert used == {"f16"}, node.name
         if node.op_type in ("Round", "Clip", "Floor"):
             assert used == {"f32"}, node.name
@@ -93,7 +93,9 @@ def test_any_target() -> None:
     src = frame(graph.format.pixel_format, WIDTH, HEIGHT)
     assert farthest(run_typed(typed, src), run_deployed(graph, src)) <= 1
     types = tensor_types(typed)
-    assert {types[n.output[0]] for n in proto(typed).graph.node if n.op_type == "Mul"} == {"f32"}
+    filters = [n for n in proto(typed).graph.node if n.op_type == "Gather"]
+    assert len(filters) > 20
+    assert {types[n.output[0]] for n in filters} == {"f32"}
 
 
 @pytest.mark.parametrize("pixels", ["yuv420p", "yuv420p9", "yuv422p10", "yuv444p12", "yuv420p16"])
@@ -171,6 +173,37 @@ def test_keeps_what_is_named_in_f32() -> None:
     assert "f16" not in tensor_types(everything).values()
     src = frame(graph.format.pixel_format, WIDTH, HEIGHT)
     assert equal(run_typed(everything, src), run_deployed(graph, src))
+
+
+def test_prelu_is_written_as_what_fuses(tmp_path: Path) -> None:
+    """The very values of a PReLU, whatever its slopes: negative, above 1, one for all."""
+    torch.manual_seed(0)
+    network = ECBSR(blocks=1, features=8).fold()
+    exported = export_network(network, tmp_path / "n.onnx")
+    graph = onnx.load(exported)
+    rng = np.random.default_rng(0)
+    for tensor in graph.graph.initializer:
+        if "slope" in tensor.name:
+            slopes = rng.uniform(-2, 3, numpy_helper.to_array(tensor).shape).astype(np.float32)
+            tensor.CopyFrom(numpy_helper.from_array(slopes, tensor.name))
+    changed = tmp_path / "changed.onnx"
+    onnx.save(graph, changed)
+    source = deploy(find_model(str(changed), 2), form("gray"), WIDTH, HEIGHT)
+    seen: dict[str, np.ndarray] = {}
+    typed = half(source)
+    run_typed(typed, frame(form("gray").pixel_format, WIDTH, HEIGHT), lambda n, v: seen.update({n: v}))
+    stored = {
+        t.name: numpy_helper.to_array(t) for t in onnx.load_from_string(source.model_bytes).graph.initializer
+    }
+    nodes = [n for n in onnx.load_from_string(source.model_bytes).graph.node if n.op_type == "PRelu"]
+    assert len(nodes) == 2
+    assert "PRelu" not in {n.op_type for n in proto(typed).graph.node}
+    for node in nodes:
+        x = seen[node.input[0]].astype(np.float32)
+        slopes = stored[node.input[1]].astype(np.float16).astype(np.float32)
+        assert slopes.min() < 0
+        assert slopes.max() > 1
+        assert np.array_equal(seen[node.output[0]], np.where(x > 0, x, x * slopes).astype(np.float16))
 
 
 def test_anchors_are_left_out() -> None:

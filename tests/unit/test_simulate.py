@@ -73,6 +73,15 @@ def test_rounds_once_a_node() -> None:
     assert set(got.ravel().tolist()) == {2048.0}
 
 
+def test_rounds_only_the_result() -> None:
+    """A sigmoid in steps of FP16 would round its exponential as well."""
+    values = np.linspace(-6, 6, 999).astype(np.float16)
+    (got,) = simulate._made(one_node("Sigmoid", [values], {}), [values], 17)
+    wanted = 1 / (1 + np.exp(-values.astype(np.float64)))
+    assert got.dtype == np.float16
+    assert np.count_nonzero(got != wanted.astype(np.float16)) < 3
+
+
 def test_what_is_too_large_is_infinite() -> None:
     large = np.full((1, 1, 1, 1), 60000, dtype=np.float16)
     (got,) = simulate._made(one_node("Add", [large, large], {}), [large, large], 17)

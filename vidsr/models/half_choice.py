@@ -29,7 +29,7 @@ _MOVING = frozenset(
     "Concat DepthToSpace Expand Gather Identity Pad Reshape Slice SpaceToDepth Split Squeeze Tile Transpose "
     "Unsqueeze".split()
 )
-_ALWAYS_F32 = frozenset("Cast GlobalAveragePool Pow ReduceMean ReduceSum Shape Sqrt".split())
+_ALWAYS_F32 = frozenset("Cast GlobalAveragePool Pow ReduceMean ReduceSum Sqrt".split())
 _SMALL = 2.0**-5
 """First layers whose largest weight is below are scaled: FP16 holds only 2**-24 steps below 2**-14."""
 
@@ -103,19 +103,16 @@ def _samples(node: onnx.NodeProto) -> Sequence[str]:
 
 
 def _network(nodes: Sequence[onnx.NodeProto]) -> set[str]:
-    """Return the nodes between a convolution and a convolution, both included.
-
-    A Shape ends the way: what is computed of sizes is no part of the network.
-    """
+    """Return the nodes between a convolution and a convolution, both included."""
     after: set[str] = set()
     for node in nodes:
-        if node.op_type in _CONVS or (node.op_type != "Shape" and after.intersection(node.input)):
+        if node.op_type in _CONVS or after.intersection(node.input):
             after.update(node.output)
     network: set[str] = set()
     needed: set[str] = set()
     for node in reversed(nodes):
         if node.op_type in _CONVS or needed.intersection(node.output):
-            needed.update(node.input if node.op_type != "Shape" else ())
+            needed.update(node.input)
             if after.intersection(node.output):
                 network.add(node.output[0])
     return network

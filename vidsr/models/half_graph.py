@@ -148,6 +148,9 @@ class HalfGraph:
 
     def _copy(self, node: onnx.NodeProto) -> None:
         halved = node.output[0] in self.choice.half
+        if halved and node.op_type == "PRelu" and node.input[1] in self._constants:
+            self._activate(node)
+            return
         factor = self.choice.factors.get(node.output[0], 1.0)
         copied = type(node)()
         copied.CopyFrom(node)
@@ -169,6 +172,24 @@ class HalfGraph:
                 f"'{node.name}' makes codes of what are none"
             )  # a deployed graph has no such node
         self._nodes.append(copied)
+
+    def _activate(self, node: onnx.NodeProto) -> None:
+        """Write a PReLU as the larger of x and slope * x, which TensorRT fuses with the convolution before.
+
+        A PReLU by itself it does not fuse (TensorRT for RTX 1.7). Where a slope is above 1, the smaller is
+        wanted: of such channels -x is taken, and the result negated. All of this rounds as a PReLU does.
+        """
+        name, x = str(node.output[0]), self._as_half(node.input[0], 1.0)
+        slopes = self._constants[node.input[1]]
+        signs = np.where(slopes > 1, -1, 1).astype(np.float16)
+        scaled = self._store(f"{name}/slopes", slopes.astype(np.float16) * signs)
+        parts = [x, self._node("Mul", [x, scaled], f"{name}/scaled")]
+        if not (signs < 0).any():
+            self._node("Max", parts, name)
+            return
+        turned = self._store(f"{name}/signs", signs)
+        parts[0] = self._node("Mul", [x, turned], f"{name}/turned")
+        self._node("Mul", [self._node("Max", parts, f"{name}/larger"), turned], name)
 
     def _as_f32(self, name: str) -> str:
         if name not in self._half:

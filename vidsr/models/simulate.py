@@ -181,9 +181,21 @@ def _slice(inputs: Sequence[_Array | None], attributes: Mapping[str, Any]) -> _A
     return x[(slice(None),) * axis + (slice(start, stop, step),)] if step > 0 and axis >= 0 else None
 
 
+def _by(ufunc: np.ufunc) -> Callable[[Sequence[_Array | None], Mapping[str, Any]], _Array | None]:
+    """Return the operator that takes two tensors of one type, sample by sample."""
+
+    def compute(inputs: Sequence[_Array | None], _: Mapping[str, Any]) -> _Array | None:
+        return np.asarray(ufunc(*inputs)) if len(inputs) == 2 else None
+
+    return compute
+
+
 _FAST: dict[str, Callable[[Sequence[_Array | None], Mapping[str, Any]], _Array | None]] = {
+    "Add": _by(np.add),
     "Conv": _conv,
+    "Max": _by(np.maximum),
     "MaxPool": _max_pool,
+    "Mul": _by(np.multiply),
     "Resize": _resize,
     "Slice": _slice,
 }

@@ -62,9 +62,9 @@ def parse(library: Library, typed: TypedGraph) -> Parsed:
     network = library.network(builder)
     parser = library.module.OnnxParser(network, library.log)
     if not parser.parse(typed.model_bytes):
-        said = [parser.get_error(i).desc() for i in range(parser.num_errors)]
-        why = f" ({' '.join(said[0].split())[:300]})" if said else ""
-        raise library.error(f"refuses the graph{why}")
+        found = parser.get_error(0) if parser.num_errors else None
+        place = f", {found.node_operator()} '{found.node_name()}'" if found is not None else ""
+        raise library.error(f"refuses the graph{place}")
     inputs = tuple(_tensor(network.get_input(i)) for i in range(network.num_inputs))
     outputs = tuple(_tensor(network.get_output(i)) for i in range(network.num_outputs))
     layers, types = [], {t.name: t.type for t in (*inputs, *outputs)}
