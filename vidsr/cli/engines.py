@@ -192,10 +192,8 @@ def prune(
         typer.echo(json.dumps({"engines": plain, "freed_bytes": freed}, indent=1))
         return
     for one in found:
-        _echo(
-            f"{one.entry.name}: {one.reason}"
-            + ("; stays, somebody is building it" if yes > one.removed else "")
-        )
+        stays = "; stays: somebody is building it" if yes and not one.removed else ""
+        _echo(f"{one.entry.name}: {one.reason}{stays}")
     if not found:
         _echo("there is nothing to prune")
     elif yes:

@@ -38,9 +38,11 @@ def main(arguments: list[str]) -> int:
     module, folder, messages = arguments[0], Path(arguments[1]), int(arguments[2])
     os.set_inheritable(messages, False)
     with os.fdopen(messages, "w", encoding="utf-8", buffering=1) as out:
+        one_at_a_time = threading.Lock()  # a runtime tells its progress from several threads
 
         def say(**what: Any) -> None:
-            out.write(json.dumps(what) + "\n")
+            with one_at_a_time:
+                out.write(json.dumps(what) + "\n")
 
         def progress(phase: str, step: int, steps: int) -> bool:
             try:
