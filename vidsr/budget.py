@@ -20,6 +20,7 @@ from vidsr.errors import VidsrError
 from vidsr.job import MAX_THREADS, Job
 from vidsr.planning import Plan, with_encoder_threads
 from vidsr.remembered import key_of, remember
+from vidsr.runtime import on_gpu
 from vidsr.stages import LARGE_BYTES
 from vidsr.video.parts import folder_of
 
@@ -114,7 +115,7 @@ def _shared(
         return threads, encoder, f"{threads} for the network; {fixed}"
     codec = plan.settings.codec
     encoder = job.encoder_threads or begun or cores
-    if str(plan.runtime.get("device", "")).startswith("cuda"):
+    if on_gpu(plan.runtime):
         return threads, encoder, f"a GPU for the network; {encoder} for {codec}"
 
     def said(network: int, coder: int, why: str) -> tuple[int, int, str]:

@@ -13,7 +13,7 @@ from vidsr.models.deploy import FrameFormat
 from vidsr.models.lookup import Model
 from vidsr.models.rows import row_work
 
-__all__ = ["Runtime", "choose_runtime"]
+__all__ = ["Runtime", "choose_runtime", "on_gpu"]
 
 _Size = tuple[int, int]
 
@@ -31,6 +31,11 @@ class Runtime:
     """What the session's options come to: what decides the result's bytes."""
     notes: tuple[str, ...] = ()
     """What to warn of."""
+
+
+def on_gpu(resolved: Mapping[str, str]) -> bool:
+    """Tell whether what a session's options come to is work for a GPU."""
+    return resolved.get("device", "").startswith("cuda")
 
 
 def choose_runtime(job: Job, model: Model, frame_format: FrameFormat, size: _Size, target: _Size) -> Runtime:
@@ -55,7 +60,11 @@ def choose_runtime(job: Job, model: Model, frame_format: FrameFormat, size: _Siz
 
     if job.precision == "int8":
         return at(model.at("int8"), "int8")
+    # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
+    plain = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
     lacks = ""
+    if job.fast and on_gpu((made := at(model, plain)).resolved):
+        return replace(made, notes=("--fast is int8 where there is one; the GPU computes in f16 as ever",))
     if job.fast:
         lacks = f"{model.spec.id} does not offer it"
         if model.offers("int8"):
@@ -63,7 +72,5 @@ def choose_runtime(job: Job, model: Model, frame_format: FrameFormat, size: _Siz
                 return at(model.at("int8"), "int8")
             except BackendUnavailableError as error:
                 lacks = error.message
-    # On 0..255 the skip connection stays inside the graph, where bf16 would cost up to 6 code values.
-    plain = "f32" if job.precision == "auto" and model.spec.value_range == 255 else job.precision
     made = at(model, plain)
     return replace(made, notes=(f"--fast is int8 where there is one; {lacks}",)) if lacks else made

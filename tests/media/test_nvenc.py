@@ -48,7 +48,7 @@ def test_a_bit_rate_replaces_the_quality(gpu: None, tmp_path: Path, monkeypatch:
         "cq": "21",
         "chroma_sample_location": "left",
     }
-    assert (plain.pixel_format, plain.device) == ("p010le", "NVIDIA L4, driver for CUDA 12.8")
+    assert (plain.pixel_format, plain.device) == ("p010le", "NVIDIA L4, driver 12.8")
     assert rate_warning("hevc_nvenc", plain.options, 100) == ""
     rated = planned(encoder_options={"b": "5M"})
     assert (rated.options["b"], "cq" in rated.options) == ("5M", False)
@@ -65,7 +65,7 @@ def test_the_plan_knows_the_gpu(gpu: None, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("vidsr.planning.try_encoder", lambda settings: None)
     path = make_clip(tmp_path / "clip.mp4")
     job = Job(source=path, codec="h264_nvenc", backend="nearest")
-    assert make_plan(job).decisions["encoder"]["device"] == "NVIDIA L4, driver for CUDA 12.8"
+    assert make_plan(job).decisions["encoder"]["device"] == "NVIDIA L4, driver 12.8"
     assert "device" not in make_plan(replace(job, codec="libx264")).decisions["encoder"]
 
 
@@ -157,6 +157,6 @@ def test_without_a_driver_the_command_ends_at_once(arguments: list[str], tmp_pat
     assert done.returncode == 1
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
-    assert "cannot work here: there is no NVIDIA driver (libcuda.so.1 cannot be loaded)" in line
+    assert "cannot work here: no NVIDIA driver is here (libcuda.so.1 is not found)" in line
     assert (kept / "plan.json").read_text() == "{}"
     assert not output.exists()

@@ -86,7 +86,7 @@ def choose_backend(
         if not found.usable:
             raise BackendUnavailableError(
                 f"the backend {name} cannot be used here: {found.detail}",
-                hint="install it, or use --backend auto",
+                hint="--backend auto takes what is here",
             )
         if rows is not None and (lacks := backend.lacks(rows)):
             raise BackendUnavailableError(

@@ -30,6 +30,7 @@ def first_able(
         BackendUnavailableError: None can; the message says why of each.
     """
     refused: list[str] = []
+    wondered: list[str] = []
     absent = ""
     for backend in backends:
         found = backend.availability()
@@ -37,11 +38,12 @@ def first_able(
         if why is None and rows is not None:
             why = backend.lacks(rows)
         if why is None:
-            others = f"; not {'; not '.join(refused)}" if refused else ""
+            others = f"; not {'; not '.join(wondered)}" if wondered else ""
             return backend, f"{backend.name}, the first that can: {found.detail}{others}"
         if backend.name == "openvino" and not found.usable:
             absent = "pip install openvino adds the one that runs every model"
         refused.append(f"{backend.name} ({why})")
+        wondered += [] if found.expected else refused[-1:]
     raise BackendUnavailableError(
         f"no backend can do this here: {', '.join(refused)}",
         hint=absent or "'vidsr doctor' lists devices and precisions",

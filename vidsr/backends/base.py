@@ -81,6 +81,8 @@ class Availability:
     """What `SessionOptions.precision` may ask for here, "auto" left out."""
     only_by_name: tuple[str, ...] = ()
     """Those of the devices that a job gets only where the backend is asked for by name: never with auto."""
+    expected: bool = False
+    """Whether nobody wonders that auto does not take it: it is for GPUs, and this machine has no driver."""
 
 
 class Backend(Protocol):

@@ -7,7 +7,6 @@ takes it there. torch takes a second to import, so that whether there is a GPU i
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import re
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidsr.backends.base import Availability, SessionOptions
+from vidsr.backends.cuda.probing import find_cuda
 from vidsr.cores import usable_cores
 from vidsr.errors import BackendUnavailableError, EngineBuildError
 
@@ -31,18 +31,9 @@ _INSTALL = "pip install torch"
 _IN_FLIGHT = {"cpu": 2, "cuda": 3}
 
 
-@cache
 def missing_driver() -> str:
     """Return why there is no GPU of NVIDIA's to use, asked of the driver alone; empty: there is one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "there is no NVIDIA driver here (no libcuda.so.1)"
-    count = ctypes.c_int(0)
-    failed = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
-    if failed:
-        return f"the NVIDIA driver finds no GPU (error {failed})"
-    return "" if count.value else "the NVIDIA driver finds no GPU"
+    return find_cuda().why
 
 
 @cache
@@ -91,8 +82,15 @@ class TorchBackend:
             return Availability(False, f"torch does not start ({str(error).strip().splitlines()[0][:200]})")
         version = metadata.version("torch")
         if isinstance(gpus, str):
-            detail = f"torch {version} on the CPU; {gpus}"
-            return Availability(True, detail, ("cpu",), ("f32", "int8"), only_by_name=("cpu",))
+            detail = f"torch {version} on the CPU; {gpus.partition('; ')[0]}"
+            return Availability(
+                True,
+                detail,
+                ("cpu",),
+                ("f32", "int8"),
+                only_by_name=("cpu",),
+                expected=not find_cuda().driver,
+            )
         devices = tuple(f"cuda:{i}" for i in range(len(gpus)))
         named = ", ".join(f"{device} {name}" for device, name in zip(devices, gpus, strict=True))
         # int8 is the CPU's alone, and left out here: it is slow, and auto must not take it for a GPU's.

@@ -49,7 +49,8 @@ class TensorRtBackend:
         try:
             library, devices = self._here()
         except BackendUnavailableError as error:
-            return Availability(False, "; ".join(filter(None, (error.message, error.hint))))
+            said = "; ".join(filter(None, (error.message, error.hint)))
+            return Availability(False, said, expected=not find_cuda().driver)
         detail = f"{library.kind} {library.version} on {choosing.in_words(devices)}"
         return Availability(True, detail, choosing.names(devices), (_PRECISION,))
 
