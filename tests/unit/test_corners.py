@@ -18,6 +18,8 @@ from vidsr.backends import SessionOptions, get_backend
 from vidsr.errors import OptionsError
 from vidsr.frame import ColorRange, Matrix, PixelFormat
 from vidsr.models import FrameFormat, Model, ModelFile, ModelSpec, deploy
+from vidsr.models.half import half, tensor_types
+from vidsr.models.simulate import run_deployed, run_typed
 from vidsr.tiling import Rect, Tile, plan_corners
 from vidsr.upscaler import Upscaler, UpscalerOptions
 
@@ -270,3 +272,20 @@ def test_the_patches_share_their_weights(models: dict[int, Model]) -> None:
         shapes = [tuple(t.dims) for t in graph.initializer]
         stored.append(sum(len(s) == 4 and s[2:] in ((5, 5), (3, 3)) for s in shapes))
     assert stored == [2, 2]
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize(("channels", "pixels"), [(1, "yuv420p"), (3, "gbrp10")])
+def test_in_fp16(models: dict[int, Model], channels: int, pixels: str, corners: bool) -> None:
+    form = FrameFormat(PixelFormat.parse(pixels))
+    deployed = deploy(models[channels], form, 30, 22, (60, 44), corners=corners)
+    rng = np.random.default_rng(0)
+    shapes = form.pixel_format.plane_shapes(30, 22)
+    src = tuple(rng.integers(0, form.pixel_format.peak, s).astype(form.pixel_format.dtype) for s in shapes)
+    typed = half(deployed)
+    types = tensor_types(typed)
+    convs = [n for n in onnx.load_from_string(typed.model_bytes).graph.node if n.op_type == "Conv"]
+    assert len(convs) == (8 if corners else 2)
+    assert {types[n.output[0]] for n in convs} == {"f16"}
+    for got, wanted in zip(run_typed(typed, src), run_deployed(deployed, src), strict=True):
+        assert np.abs(got.astype(int) - wanted).max() <= form.pixel_format.peak // 255

@@ -80,8 +80,8 @@ class Library:
             config: The builder's.
             workspace_bytes: Device memory that kernels may use beside tensors.
             level: 0 to 5: how long TensorRT looks for fast kernels.
-            capability: Compute capabilities to build for, such as "8.9" or "8.6,12.0"; None: the library's
-                own choice. TensorRT builds for the GPU it runs on.
+            capability: Compute capabilities that TensorRT for RTX builds for, such as "8.9" or "8.6,12.0";
+                None: its own choice, 8.0 and newer. TensorRT builds for the GPU it runs on.
 
         Raises:
             EngineBuildError: It does not build for that capability.
