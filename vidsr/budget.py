@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from vidsr.caches import cache_file
-from vidsr.concurrency import best_of, cached, choose_concurrency, compared, network_facts
+from vidsr.concurrency import choose_concurrency, network_facts
 from vidsr.contest import rate_together
 from vidsr.cores import usable_cores
 from vidsr.errors import VidsrError
 from vidsr.job import MAX_THREADS, Job
 from vidsr.planning import Plan, with_encoder_threads
-from vidsr.remembered import key_of, remember
+from vidsr.remembered import best_of, cached, compared, key_of, remember
 from vidsr.runtime import on_gpu
 from vidsr.stages import LARGE_BYTES
 from vidsr.video.parts import folder_of

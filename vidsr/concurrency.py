@@ -5,45 +5,31 @@ It decides no bytes: OpenVINO's results do not depend on its streams (tests/cont
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
-from vidsr.backends.base import Ticket
 from vidsr.caches import cache_file
 from vidsr.cores import processor, usable_cores
 from vidsr.errors import VidsrError
-from vidsr.frame import Planes
 from vidsr.identity import own_version
 from vidsr.job import Job
 from vidsr.planning import Plan
+from vidsr.quickest import frames_a_second
 from vidsr.rehearsal import open_network
-from vidsr.remembered import key_of, recall, remember
+from vidsr.remembered import best_of, cached, compared, key_of, remember
 
 __all__ = [
-    "CLEARLY",
     "SHORT_FRAMES",
     "Concurrency",
-    "best_of",
-    "cached",
     "choose_concurrency",
-    "compared",
     "network_facts",
     "rate_alone",
 ]
 
 SHORT_FRAMES = 200
 """Up to so many frames nothing is measured: it would take longer than it saves."""
-CLEARLY = 1.03
-"""What is not ahead of the rule by this is not taken: smaller differences are noise."""
-
-T = TypeVar("T")
-
-_SECONDS = 0.35  # of a candidate
-_SLOW_SECONDS = 0.25  # of a frame, from which on a candidate has too few frames to be compared
 _FILE = "budgets.json"
 
 
@@ -111,37 +97,6 @@ def choose_concurrency(
     return Concurrency(streams, frames, f"{split}, {count} in flight: of frames a second {told} ({when})")
 
 
-def compared(candidates: Mapping[str, T], rate: Callable[[T], float | None]) -> dict[str, float] | None:
-    """Return what each candidate makes; None: it cannot be told.
-
-    What seems to be ahead of the first, which is the rule, is tried once more, and so is the rule: other work
-    on the machine only makes them slower, so the faster of two counts.
-    """
-    found: dict[str, float] = {}
-    for name, candidate in candidates.items():
-        if (fps := rate(candidate)) is None:
-            return None
-        found[name] = fps
-    rule, best = next(iter(found)), best_of(found)
-    if best != rule:
-        for name in (rule, best):
-            found[name] = max(found[name], rate(candidates[name]) or 0.0)
-    return found
-
-
-def best_of(found: Mapping[str, float]) -> str:
-    """Return the candidate to take: the first, which is the rule, unless another is clearly ahead."""
-    rule = next(iter(found))
-    fastest = max(found, key=lambda name: found[name])
-    return fastest if found[fastest] > CLEARLY * found[rule] else rule
-
-
-def cached(file: Path | None, key: str, candidates: list[str]) -> dict[str, float] | None:
-    """Return what these candidates made when they were measured; None: they were not."""
-    found = None if file is None else recall(file, key)
-    return found if found is not None and list(found) == candidates else None
-
-
 def network_facts(job: Job, plan: Plan) -> dict[str, Any]:
     """Return all that decides how fast a network is, but for its threads."""
     info = plan.info
@@ -161,30 +116,5 @@ def rate_alone(job: Job, plan: Plan) -> float | None:
 
     None: so few that they cannot be compared in a moment.
     """
-    pixels = plan.info.pixel_format
     with open_network(job, plan) as upscaler:
-        source = pixels.allocate(plan.info.width, plan.info.height)
-        for plane in source:
-            plane[:] = pixels.peak // 3
-        results = [pixels.allocate(*upscaler.size_out) for _ in range(upscaler.in_flight)]
-        began = perf_counter()
-        upscaler.submit(source, results[0]).result()  # what is made at a first frame does not count
-        if perf_counter() - began > 2 * _SLOW_SECONDS:
-            return None
-        pending: deque[tuple[Ticket, Planes]] = deque()
-        made, began = 0, perf_counter()
-        try:
-            while perf_counter() - began < _SECONDS or made < 2:
-                while results:
-                    result = results.pop()
-                    pending.append((upscaler.submit(source, result), result))
-                ticket, result = pending.popleft()
-                ticket.result()
-                results.append(result)
-                made += 1
-            made += len(pending)
-        finally:
-            for ticket, _ in pending:
-                ticket.result()
-        seconds = perf_counter() - began
-    return made / seconds if seconds < made * _SLOW_SECONDS else None
+        return frames_a_second(upscaler)

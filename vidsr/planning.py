@@ -15,6 +15,7 @@ from vidsr.frame import VideoInfo
 from vidsr.identity import own_version, source_identity
 from vidsr.job import NULL_OUTPUT, Job
 from vidsr.models.deploy import FrameFormat
+from vidsr.quickest import quickest
 from vidsr.runtime import choose_runtime
 from vidsr.sources import is_pattern, is_sequence, named_after
 from vidsr.target import Target, resolve_target
@@ -107,7 +108,9 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         look=lambda: measure_compression(job.source, index=info.stream_index, network=job.allow_network),
     )
     size = (info.width, info.height)
-    running = choose_runtime(job, choice.model, frame_format(job, info), size, target.size)
+    form = frame_format(job, info)
+    running = choose_runtime(job, choice.model, form, size, target.size)
+    running = quickest(job, running, form, size, target.size)
     choice = replace(choice, model=running.model)
     settings, carry = None, None
     if coding is not None:

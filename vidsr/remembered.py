@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vidsr.atomic import write_atomically
 from vidsr.caches import cache_file
 from vidsr.errors import OutputError
 
 __all__ = ["described", "key_of", "recall", "remember"]
+
+CLEARLY = 1.03
+"""What is not ahead of the rule by this is not taken: smaller differences are noise."""
+
+T = TypeVar("T")
 
 _KEPT = 200  # of the latest
 _MOST_BYTES = 1 << 20
@@ -65,6 +70,37 @@ def remember(path: Path, key: str, found: Mapping[str, float]) -> None:
     with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps(latest, indent=1) + "\n")
+
+
+def compared(candidates: Mapping[str, T], rate: Callable[[T], float | None]) -> dict[str, float] | None:
+    """Return what each candidate makes; None: it cannot be told.
+
+    What seems to be ahead of the first, which is the rule, is tried once more, and so is the rule: other work
+    on the machine only makes them slower, so the faster of two counts.
+    """
+    found: dict[str, float] = {}
+    for name, candidate in candidates.items():
+        if (fps := rate(candidate)) is None:
+            return None
+        found[name] = fps
+    rule, best = next(iter(found)), best_of(found)
+    if best != rule:
+        for name in (rule, best):
+            found[name] = max(found[name], rate(candidates[name]) or 0.0)
+    return found
+
+
+def best_of(found: Mapping[str, float]) -> str:
+    """Return the candidate to take: the first, which is the rule, unless another is clearly ahead."""
+    rule = next(iter(found))
+    fastest = max(found, key=lambda name: found[name])
+    return fastest if found[fastest] > CLEARLY * found[rule] else rule
+
+
+def cached(file: Path | None, key: str, candidates: list[str]) -> dict[str, float] | None:
+    """Return what these candidates made when they were measured; None: they were not."""
+    found = None if file is None else recall(file, key)
+    return found if found is not None and list(found) == candidates else None
 
 
 def _entries(path: Path) -> dict[str, Any]:

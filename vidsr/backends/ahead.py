@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 from vidsr.errors import BackendUnavailableError, OptionsError
 
 if TYPE_CHECKING:
-    from vidsr.backends.base import Availability
+    from vidsr.backends.base import Availability, SessionOptions
     from vidsr.backends.engine_cache import EngineCache
     from vidsr.backends.engine_key import Place, Size
     from vidsr.backends.engine_record import Engine
-    from vidsr.models.deploy import FrameFormat
+    from vidsr.models.deploy import Deployed, FrameFormat
     from vidsr.models.lookup import Model
 
 __all__ = ["AHEAD", "AheadBackend", "ahead_backend", "places_here"]
@@ -35,6 +35,13 @@ class AheadBackend(Protocol):
 
         Raises:
             BackendUnavailableError: The library or a device is not there.
+        """
+
+    def kept(self, deployed: Deployed, options: SessionOptions) -> bool:
+        """Tell whether the engine that a graph would get is there already.
+
+        Raises:
+            BackendUnavailableError: The library, the device or the precision is not there.
         """
 
     def prepare(

@@ -96,6 +96,17 @@ class Slot:
         for other, plane in zip(dst, self._dst, strict=True):
             np.copyto(other, plane)
 
+    def repeat(self, times: int) -> None:
+        """Do the work so many times without copies, and wait for it: for measuring.
+
+        Raises:
+            CudaError: The work failed.
+        """
+        with self.device.active():
+            for _ in range(times):
+                self._work.enqueue(self._stream.handle, self._pointers_in, self._pointers_out)
+            self._stream.synchronize()
+
     def settle(self) -> None:
         """Wait until nothing of the frame is at work any more, whether it failed or not."""
         with suppress(CudaError), self.device.active():

@@ -103,6 +103,12 @@ class TensorRtBackend:
         library, devices = self._here()
         return [library.place(one) for one in devices]
 
+    def kept(self, deployed: Deployed, options: SessionOptions) -> bool:
+        """Tell whether the engine that a graph would get is there already."""
+        library, devices = self._choose(options)
+        maker = EngineMaker(library, EngineCache())
+        return deployed.stored != "int8" and all(maker.kept(deployed, one) for one in _kinds(devices))
+
     def prepare(
         self,
         model: Model,

@@ -117,12 +117,18 @@ class EngineMaker:
         return self._made(deployed, typed, device, sizes=sizes, again=again)
 
     def _engine(self, deployed: Deployed, device: DeviceInfo) -> tuple[Engine, TypedGraph]:
-        """Return the engine of a graph: its own, or else one for a range of sizes, or else a new one."""
-        typed = half(deployed)
-        kept = self._cache.get(key_for(deployed, typed, self._library.place(device)))
+        """Return the engine of a graph: one that is there, or a new one."""
+        kept = self.kept(deployed, device)
         if kept is not None:
-            return kept, typed
-        return self._ranged(deployed, device) or (self._made(deployed, typed, device)[0], typed)
+            return kept
+        typed = half(deployed)
+        return self._made(deployed, typed, device)[0], typed
+
+    def kept(self, deployed: Deployed, device: DeviceInfo) -> tuple[Engine, TypedGraph] | None:
+        """Return the engine of a graph if it is there: its own, or else one for a range of sizes."""
+        typed = half(deployed)
+        engine = self._cache.get(key_for(deployed, typed, self._library.place(device)))
+        return self._ranged(deployed, device) if engine is None else (engine, typed)
 
     def _ranged(self, deployed: Deployed, device: DeviceInfo) -> tuple[Engine, TypedGraph] | None:
         """Return a kept engine for a range of sizes that takes these frames; None: there is none."""
