@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,9 @@ from vidsr.kernels.cuda.plan import Tiling, network_of, tiling
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[1] / "vidsr" / "kernels" / "cuda"
-FLAGS = "-std=c++17 -O2 -Wall -Wextra -Werror -Wno-parentheses -U_FORTIFY_SOURCE -ffp-contract=off -fPIC -shared"
+FLAGS = (
+    "-std=c++17 -O2 -Wall -Wextra -Werror -Wno-parentheses -U_FORTIFY_SOURCE -ffp-contract=off -fPIC -shared"
+)
 
 
 class _Ecbsr(ctypes.Structure):
@@ -75,14 +76,16 @@ class Emulation:
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        if done.returncode:
+            raise RuntimeError(done.stderr)  # no AssertionError: it is no fault that was seen
         self._library = ctypes.CDLL(str(self._program))
+        self._library.run_ecbsr.restype = self._library.run_enlarge.restype = ctypes.c_char_p
 
-    def upscale(self, plane: Any, target: Any, peak: int, seed: int = 1, **edits: Any) -> None:
+    def upscale(self, plane: Any, target: Any, peak: int, seed: int = 1) -> None:
         """Run the network on `plane` [h, w] into `target`; rows of both may be any distance apart."""
         height, width = plane.shape
         weights = pack(self._stack, peak)
-        one = replace(self.tiling, **edits)
+        one = self.tiling
         sides = (-(-width // one.width), -(-height // one.height))
         call = _Ecbsr(
             plane.ctypes.data,
@@ -94,9 +97,11 @@ class Emulation:
             height,
             peak,
         )
-        self._library.run_ecbsr(
-            ctypes.byref(call), *sides, 32 * one.warps, ctypes.c_long(one.shared), ctypes.c_uint(seed)
+        shared, size = ctypes.c_size_t(one.shared), ctypes.c_size_t(weights.nbytes)
+        fault = self._library.run_ecbsr(
+            ctypes.byref(call), *sides, 32 * one.warps, shared, size, ctypes.c_uint(seed)
         )
+        assert fault is None, fault.decode()
 
     def enlarge(self, plane: Any, target: Any, phases: Any, peak: int) -> None:
         """Filter `plane` to the scale's size, cropped to `target`."""
@@ -114,4 +119,5 @@ class Emulation:
             out_height,
             peak,
         )
-        self._library.run_enlarge(ctypes.byref(call), -(-width // 32), -(-height // 8), 256)
+        fault = self._library.run_enlarge(ctypes.byref(call), -(-width // 32), -(-height // 8), 256)
+        assert fault is None, fault.decode()

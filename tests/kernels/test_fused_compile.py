@@ -84,7 +84,9 @@ def test_refusals() -> None:
     with pytest.raises(EngineBuildError, match=r"does not know compute capability 3\.5"):
         compiling.compiled(NETWORKS[0], 1, (3, 5), None)
     with pytest.raises(EngineBuildError, match=r"refuses the fused kernel.*identifier \"oops\" is undefined"):
-        compiling.build(compiling.source() + "\nint x = oops;", compiling.options_for(NETWORKS[0], 1, (9, 0))[1])
+        compiling.build(
+            compiling.source() + "\nint x = oops;", compiling.options_for(NETWORKS[0], 1, (9, 0))[1]
+        )
     with pytest.raises(EngineBuildError, match="do not fit the shared memory"):
         compiling.compiled(Network(32, 30, 2), 1, (7, 5), None)
 

@@ -1,14 +1,13 @@
 /* What device.cuh is, for C++ on a CPU: a block's threads as fibers, and the warp's instructions by PTX's own tables.
  *
  * A fiber runs until its warp or its block must meet. Where a warp's lanes do not meet in the same instruction, where
- * shared memory is left, misaligned or read before it was written, the program ends with a message. Warps run in an order
- * that changes from one meeting to the next, so that a missing wait shows.
+ * shared memory is left, misaligned or read before it was written, or global memory is read that was not given, the block
+ * ends with a message. Warps run in an order that changes from one meeting to the next, so that a missing wait shows.
  */
 #include <cmath>
 #include <csetjmp>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <ucontext.h>
 #include <vector>
@@ -43,10 +42,12 @@ static std::vector<char> memory;
 static std::vector<bool> written;
 static uint32_t chance = 1;
 
+static jmp_buf failed;
+static char fault[200];
 [[noreturn]] static void wrong(const char *what)
 {
-    std::fprintf(stderr, "block %d,%d thread %d: %s\n", blockIdx.x, blockIdx.y, threadIdx.x, what);
-    std::exit(3);
+    std::snprintf(fault, sizeof fault, "block %d,%d thread %d: %s", blockIdx.x, blockIdx.y, threadIdx.x, what);
+    _longjmp(failed, 1);
 }
 static void meet(Meeting meeting)
 {
@@ -98,7 +99,15 @@ static float float_of(uint16_t half)
 }
 INLINE uint32_t halves(float low, float high) { return half_of(low) | (uint32_t)half_of(high) << 16; }
 INLINE int rounded(float value) { return (int)std::nearbyint(value); }
-template <typename T> INLINE T constant(const T *place) { return *place; }
+struct Given { const char *from, *to; };
+static std::vector<Given> given_memory;
+template <typename T> INLINE T constant(const T *place)
+{
+    const char *from = reinterpret_cast<const char *>(place);
+    for (const Given &given : given_memory)
+        if (from >= given.from && from + sizeof(T) <= given.to) return *place;
+    wrong("global memory is read that was not given");
+}
 
 INLINE void load_matrices(uint32_t (&a)[4], uint32_t offset)
 {
@@ -190,9 +199,10 @@ static void run_warp(int warp)
         else act_multiply(lanes, meeting == MULTIPLY8 ? 8 : 16);
     }
 }
-/* Run a kernel's block; `shared` bytes of memory. */
-static void run_block(int x, int y, int threads, size_t shared, void (*kernel)(void *), void *given)
+/* Run a kernel's block; `shared` bytes of memory. Whether all went well; `fault` says what did not. */
+static bool run_block(int x, int y, int threads, size_t shared, void (*kernel)(void *), void *given)
 {
+    if (_setjmp(failed)) return false;
     body = kernel, arguments = given, blockIdx = {x, y, 0};
     memory.assign(shared, (char)0xff), written.assign(shared, false);
     fibers.resize(threads);
@@ -202,16 +212,15 @@ static void run_block(int x, int y, int threads, size_t shared, void (*kernel)(v
     }
     std::vector<int> order;
     for (int warp = 0; warp < threads / 32; warp++) order.push_back(warp);
-    for (bool alive = true; alive;) {
+    while (true) {
         for (size_t i = order.size(); i > 1; i--) {
             chance = chance * 1664525 + 1013904223;
             std::swap(order[i - 1], order[(chance >> 8) % i]);
         }
         for (int warp : order) run_warp(warp);
-        alive = false;
         size_t ended = 0;
         for (Fiber &fiber : fibers) ended += fiber.ended;
-        alive = ended < fibers.size();
-        if (alive && ended) wrong("some threads ended while others wait for the block");
+        if (ended == fibers.size()) return true;
+        if (ended) wrong("some threads ended while others wait for the block");
     }
 }

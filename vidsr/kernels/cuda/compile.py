@@ -1,7 +1,7 @@
 """From the kernels' sources to code for a GPU: by NVRTC at first use, then from a folder.
 
-NVRTC needs neither a GPU nor a driver. A file in the folder begins with the digest of what follows; one that is
-cut or changed is made again.
+NVRTC needs neither a GPU nor a driver. A file in the folder begins with the digest of what follows; one that
+is cut or changed is made again.
 """
 
 from __future__ import annotations

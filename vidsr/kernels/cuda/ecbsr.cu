@@ -174,8 +174,7 @@ INLINE void first_convolution(const Frame &frame, const uint32_t *records)
 /* The picture's codes under a warp's pixels, read ahead, and its results with them added. */
 struct Codes {
     float code[2];
-    bool inside[2];
-    int x[2];
+    int x[2]; /* -1: not one that this tile makes */
 
     METHOD Codes(const Frame &frame, int strip)
     {
@@ -183,7 +182,7 @@ struct Codes {
         for (int half = 0; half < 2; half++) {
             const int column = 16 * strip + 8 * half + lane_of_warp() / 4;
             x[half] = frame.left - HALO + column;
-            inside[half] = column >= HALO && column < WIDTH - HALO && x[half] < frame.width;
+            if (column < HALO || column >= WIDTH - HALO || x[half] >= frame.width) x[half] = -1;
         }
     }
     METHOD void load(const Frame &frame, int y)
@@ -191,7 +190,7 @@ struct Codes {
         const char *line = reinterpret_cast<const char *>(frame.source) + static_cast<long long>(y) * frame.source_pitch;
         UNROLL
         for (int half = 0; half < 2; half++)
-            code[half] = inside[half] && y < frame.height ? static_cast<float>(constant(reinterpret_cast<const sample_t *>(line) + x[half])) : 0.0f;
+            code[half] = x[half] >= 0 && y < frame.height ? static_cast<float>(constant(reinterpret_cast<const sample_t *>(line) + x[half])) : 0.0f;
     }
     template <int N> METHOD void store(const Frame &frame, int y, int group, const float (&sums)[N][4], bool paired) const
     {
@@ -201,7 +200,7 @@ struct Codes {
             UNROLL
             for (int n = 0; n < N; n++) {
                 const int channel = 8 * (group + n) + 2 * (lane_of_warp() % 4);
-                if (!inside[half] || channel >= SCALE * SCALE) continue;
+                if (x[half] < 0 || channel >= SCALE * SCALE) continue;
                 int made[2];
                 UNROLL
                 for (int k = 0; k < 2; k++)

@@ -1,8 +1,8 @@
 """From a folded stack to the words that the fused kernel's lanes read; see `Weights` in ``ecbsr.cu``.
 
-A record has a convolution's weights for one block of results, as every lane of a warp keeps them in registers:
-FP16 pairs in the order of B fragments, then biases and slopes less one in FP32, padded to 16 bytes. Records lie
-in fours of words, lane by lane, so that a warp reads 512 bytes at once.
+A record has a convolution's weights for one block of results, as every lane of a warp keeps them in
+registers: FP16 pairs in the order of B fragments, then biases and slopes less one in FP32, padded to 16
+bytes. Records lie in fours of words, lane by lane, so that a warp reads 512 bytes at once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The tiles of the fused kernel: what they cost and which fit a GPU. `ecbsr.cu` says how it works.
 
-Shared memory decides. A tile's two maps are as large as fits, since what is computed around a tile, again
-and again, falls with its size: 1.3 times the work in all for M4C16 with the 227 KiB of an H100, 1.6 times with
+Shared memory decides. A tile's two maps are as large as fits, since what is computed around a tile, again and
+again, falls with its size: 1.3 times the work in all for M4C16 with the 227 KiB of an H100, 1.55 times with
 the 99 KiB of a consumer's GPU.
 """
 
@@ -142,7 +142,9 @@ def _tiling(network: Network, strips: int, rows: int, parts: int) -> Tiling | No
         loads = ceil(3 * groups / 2)
         other = 10 + 12 * 2 * blocks if last else 10 + 11 * blocks
         clocks = multiplications * _MULTIPLY_CLOCKS
-        made += _layer(rows - 2 * layer + 2, strips, parts, items, clocks, multiplications + loads + other, 2 * loads)
+        made += _layer(
+            rows - 2 * layer + 2, strips, parts, items, clocks, multiplications + loads + other, 2 * loads
+        )
         ideal += multiplications * items
     area = width * height
     # Filling and emptying a tile is not hidden by another block: two waits for the device's memory.
