@@ -109,26 +109,31 @@ template <typename T> INLINE T constant(const T *place)
     wrong("global memory is read that was not given");
 }
 
-INLINE void load_matrices(uint32_t (&a)[4], uint32_t offset)
+INLINE uint32_t place_of(uint32_t offset) { return offset; }
+INLINE void load_matrices(uint32_t (&a)[4], uint32_t place)
 {
-    now->offset = offset, now->matrices = a;
+    now->offset = place, now->matrices = a;
     meet(MATRICES4);
 }
-INLINE void load_matrices(uint32_t (&a)[2], uint32_t offset)
+INLINE void load_matrices(uint32_t (&a)[2], uint32_t place)
 {
-    now->offset = offset, now->matrices = a;
+    now->offset = place, now->matrices = a;
     meet(MATRICES2);
 }
-INLINE void multiply8(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0)
+INLINE void multiply8(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0, const float (&c)[4])
 {
-    now->sums = c, now->a[0] = a0, now->a[1] = a1, now->b[0] = b0;
+    float sums[4] = {c[0], c[1], c[2], c[3]};
+    now->sums = sums, now->a[0] = a0, now->a[1] = a1, now->b[0] = b0;
     meet(MULTIPLY8);
+    std::memcpy(d, sums, sizeof sums);
 }
-INLINE void multiply16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+INLINE void multiply16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const float (&c)[4])
 {
-    now->sums = c, now->b[0] = b0, now->b[1] = b1;
+    float sums[4] = {c[0], c[1], c[2], c[3]};
+    now->sums = sums, now->b[0] = b0, now->b[1] = b1;
     std::memcpy(now->a, a, sizeof now->a);
     meet(MULTIPLY16);
+    std::memcpy(d, sums, sizeof sums);
 }
 
 static void act_matrices(Fiber *warp, int count)

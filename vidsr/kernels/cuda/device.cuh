@@ -42,34 +42,34 @@ INLINE uint32_t halves(float low, float high)
 }
 
 /* 8x8 matrices of FP16; lane 8 i + j gives the place of matrix i's row j, 16 bytes. */
-INLINE void load_matrices(uint32_t (&a)[4], uint32_t offset)
+INLINE uint32_t place_of(uint32_t offset) { return static_cast<uint32_t>(__cvta_generic_to_shared(shared_at(offset))); }
+INLINE void load_matrices(uint32_t (&a)[4], uint32_t place)
 {
-    const uint32_t place = static_cast<uint32_t>(__cvta_generic_to_shared(shared_at(offset)));
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3]) : "r"(place));
 }
-INLINE void load_matrices(uint32_t (&a)[2], uint32_t offset)
+INLINE void load_matrices(uint32_t (&a)[2], uint32_t place)
 {
-    const uint32_t place = static_cast<uint32_t>(__cvta_generic_to_shared(shared_at(offset)));
     asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(a[0]), "=r"(a[1]) : "r"(place));
 }
 
-/* c += a * b over 8 and over 16 channels. */
-INLINE void multiply8(float (&c)[4], uint32_t a0, uint32_t a1, uint32_t b0)
+/* d = a * b + c over 8 and over 16 channels; c may be d. */
+INLINE void multiply8(float (&d)[4], uint32_t a0, uint32_t a1, uint32_t b0, const float (&c)[4])
 {
-    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a0), "r"(a1), "r"(b0));
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%7, %8, %9, %10};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a0), "r"(a1), "r"(b0), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 }
-INLINE void multiply16(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
+INLINE void multiply16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, const float (&c)[4])
 {
 #if __CUDA_ARCH__ >= 800
     asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        "{%10, %11, %12, %13};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 #else
-    multiply8(c, a[0], a[1], b0);
-    multiply8(c, a[2], a[3], b1);
+    multiply8(d, a[0], a[1], b0, c);
+    multiply8(d, a[2], a[3], b1, d);
 #endif
 }
 

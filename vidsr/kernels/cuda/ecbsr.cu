@@ -56,9 +56,9 @@ struct Frame {
     float peak, unit;
 };
 
-/* Weights, bias and slopes less one of a convolution for a lane; see packing.py. */
+/* Weights, biases (as sums begin: twice) and slopes less one of a convolution for a lane; see packing.py. */
 template <int WORDS, int N> struct Weights {
-    static constexpr int SIZE = (WORDS + 4 * N + 3) / 4;
+    static constexpr int SIZE = (WORDS + 6 * N + 3) / 4;
     union {
         uint32_t words[4 * SIZE];
         float floats[4 * SIZE];
@@ -73,49 +73,52 @@ template <int WORDS, int N> struct Weights {
             words[4 * i] = four.x, words[4 * i + 1] = four.y, words[4 * i + 2] = four.z, words[4 * i + 3] = four.w;
         }
     }
-    METHOD float bias(int n, int k) const { return floats[WORDS + 2 * n + k]; }
-    METHOD float slope(int n, int k) const { return floats[WORDS + 2 * N + 2 * n + k]; }
+    METHOD const float (&biases(int n) const)[4] { return reinterpret_cast<const float (&)[4]>(floats[WORDS + 4 * n]); }
+    METHOD float slope(int n, int k) const { return floats[WORDS + 4 * N + 2 * n + k]; }
 };
 template <int N> using Middle = Weights<9 * GROUPS * N, N>;
 using First = Weights<2 * GROUPS, GROUPS>;
 
 INLINE uint32_t swizzled(int column) { return static_cast<uint32_t>(column * GROUPS / 8 % GROUPS) << 4; }
 
-/* Where a warp's results go: pixels `lane / 4` of a strip, and 8 further. */
-struct Strip {
-    uint32_t places[2];
+/* Where a warp's results go in a map: pixels `lane / 4` of a strip, and those 8 columns on, in the same banks. */
+template <int N> struct Strip {
+    uint32_t places[N]; /* of groups of results, in row 0 */
     bool inside[2];
 
-    METHOD Strip(const Frame &frame, int strip, int group)
+    METHOD Strip(const Frame &frame, uint32_t map, int strip, int group)
+    {
+        const int column = 16 * strip + lane_of_warp() / 4, x = frame.left - HALO + column;
+        UNROLL
+        for (int n = 0; n < N; n++)
+            places[n] = map + (column + 1) * PIXEL + (swizzled(column + 1) ^ group + n << 4) + lane_of_warp() % 4 * 4;
+        UNROLL
+        for (int half = 0; half < 2; half++) inside[half] = x + 8 * half >= 0 && x + 8 * half < frame.width;
+    }
+    METHOD void move(int rows)
     {
         UNROLL
-        for (int half = 0; half < 2; half++) {
-            const int column = 16 * strip + 8 * half + lane_of_warp() / 4, x = frame.left - HALO + column;
-            places[half] = (column + 1) * PIXEL + (swizzled(column + 1) ^ group << 4) + lane_of_warp() % 4 * 4;
-            inside[half] = x >= 0 && x < frame.width;
-        }
+        for (int n = 0; n < N; n++) places[n] += rows * PITCH;
+    }
+    /* Store what becomes of sums, `row` rows below where the places are; `y` is that row's in the frame. */
+    template <typename W> METHOD void store(const Frame &frame, int row, int y, const float (&sums)[N][4], const W &weights) const
+    {
+        const bool line = static_cast<uint32_t>(y) < static_cast<uint32_t>(frame.height);
+        UNROLL
+        for (int half = 0; half < 2; half++)
+            UNROLL
+            for (int n = 0; n < N; n++) {
+                float values[2];
+                UNROLL
+                for (int k = 0; k < 2; k++) {
+                    const float sum = sums[n][2 * half + k];
+                    values[k] = fmaf(weights.slope(n, k), fminf(sum, 0.0f), sum);
+                }
+                const uint32_t word = line && inside[half] ? halves(values[0], values[1]) : 0;
+                store_word(places[n] + row * PITCH + 8 * half * PIXEL, word);
+            }
     }
 };
-
-template <int N, typename W>
-INLINE void store_features(const Frame &frame, const Strip &strip, uint32_t map, int row, const float (&sums)[N][4], const W &weights)
-{
-    const int y = frame.top - HALO + row;
-    const bool line = y >= 0 && y < frame.height;
-    UNROLL
-    for (int half = 0; half < 2; half++)
-        UNROLL
-        for (int n = 0; n < N; n++) {
-            float values[2];
-            UNROLL
-            for (int k = 0; k < 2; k++) {
-                const float sum = sums[n][2 * half + k];
-                values[k] = fmaf(weights.slope(n, k), fminf(sum, 0.0f), sum);
-            }
-            const uint32_t word = line && strip.inside[half] ? halves(values[0], values[1]) : 0;
-            store_word((map + row * PITCH + strip.places[half]) ^ n << 4, word);
-        }
-}
 
 INLINE void load_input(const Frame &frame)
 {
@@ -154,165 +157,167 @@ INLINE void first_convolution(const Frame &frame, const uint32_t *records)
     const int t = lane_of_warp() % 4;
     for (int item = warp_of_block(); item < STRIPS * PARTS; item += WARPS) {
         const int strip = item % STRIPS, part = item / STRIPS;
-        const Strip places(frame, strip, 0);
+        const int begin = ROWS * part / PARTS, end = ROWS * (part + 1) / PARTS;
+        Strip<GROUPS> places(frame, MAPS[0], strip, 0);
+        places.move(begin);
         const uint32_t column = INPUT + 4 * (16 * strip + lane_of_warp() / 4 + 2 * (t & 1));
-        for (int row = ROWS * part / PARTS; row < ROWS * (part + 1) / PARTS; row++) {
-            const uint32_t upper = column + 4 * PAIRS * (row + (t >> 1)), lower = column + 4 * PAIRS * (row + 2);
+        uint32_t upper = column + 4 * PAIRS * (begin + (t >> 1)), lower = column + 4 * PAIRS * (begin + 2);
+        for (int row = begin; row < end; row++, upper += 4 * PAIRS, lower += 4 * PAIRS, places.move(1)) {
             const uint32_t a[4] = {shared_word(upper), shared_word(upper + 32), shared_word(lower), shared_word(lower + 32)};
             float sums[GROUPS][4];
             UNROLL
-            for (int n = 0; n < GROUPS; n++) {
-                UNROLL
-                for (int i = 0; i < 4; i++) sums[n][i] = weights.bias(n, i % 2);
-                multiply16(sums[n], a, weights.words[2 * n], weights.words[2 * n + 1]);
-            }
-            store_features(frame, places, MAPS[0], row, sums, weights);
+            for (int n = 0; n < GROUPS; n++) multiply16(sums[n], a, weights.words[2 * n], weights.words[2 * n + 1], weights.biases(n));
+            places.store(frame, 0, frame.top - HALO + row, sums, weights);
         }
     }
 }
 
 /* The picture's codes under a warp's pixels, read ahead, and its results with them added. */
-struct Codes {
+template <int N> struct Codes {
+    static constexpr int PAIRED = SCALE % 2 == 0;
+    static constexpr int EACH = PAIRED ? 1 : 2;
+    const sample_t *from;
+    char *to;
     float code[2];
-    int x[2]; /* -1: not one that this tile makes */
+    int places[N][EACH]; /* of results, in bytes from `to`; -1: it is none */
+    bool inside[2], paired;
 
-    METHOD Codes(const Frame &frame, int strip)
+    METHOD Codes(const Frame &frame, int strip, int group, int y)
     {
+        const int column = 16 * strip + lane_of_warp() / 4, x = frame.left - HALO + column;
+        from = reinterpret_cast<const sample_t *>(reinterpret_cast<const char *>(frame.source) + static_cast<long long>(y) * frame.source_pitch) + x;
+        to = reinterpret_cast<char *>(frame.target) + static_cast<long long>(SCALE * y) * frame.target_pitch + SCALE * BYTES * x;
+        paired = ((reinterpret_cast<uint64_t>(frame.target) | frame.target_pitch) & (2 * BYTES - 1)) == 0;
         UNROLL
-        for (int half = 0; half < 2; half++) {
-            const int column = 16 * strip + 8 * half + lane_of_warp() / 4;
-            x[half] = frame.left - HALO + column;
-            if (column < HALO || column >= WIDTH - HALO || x[half] >= frame.width) x[half] = -1;
-        }
+        for (int half = 0; half < 2; half++)
+            inside[half] = column + 8 * half >= HALO && column + 8 * half < WIDTH - HALO && x + 8 * half < frame.width;
+        UNROLL
+        for (int n = 0; n < N; n++)
+            UNROLL
+            for (int k = 0; k < EACH; k++) {
+                const int at = 8 * (group + n) + 2 * (lane_of_warp() % 4) + k;
+                places[n][k] = at < SCALE * SCALE ? at / SCALE * frame.target_pitch + at % SCALE * BYTES : -1;
+            }
     }
     METHOD void load(const Frame &frame, int y)
     {
-        const char *line = reinterpret_cast<const char *>(frame.source) + static_cast<long long>(y) * frame.source_pitch;
         UNROLL
         for (int half = 0; half < 2; half++)
-            code[half] = x[half] >= 0 && y < frame.height ? static_cast<float>(constant(reinterpret_cast<const sample_t *>(line) + x[half])) : 0.0f;
+            code[half] = inside[half] && y < frame.height ? static_cast<float>(constant(from + 8 * half)) : 0.0f;
+        from = reinterpret_cast<const sample_t *>(reinterpret_cast<const char *>(from) + frame.source_pitch);
     }
-    template <int N> METHOD void store(const Frame &frame, int y, int group, const float (&sums)[N][4], bool paired) const
+    METHOD void store(const Frame &frame, int y, const float (&sums)[N][4])
     {
-        if (y >= frame.height) return;
         UNROLL
         for (int half = 0; half < 2; half++)
             UNROLL
             for (int n = 0; n < N; n++) {
-                const int channel = 8 * (group + n) + 2 * (lane_of_warp() % 4);
-                if (x[half] < 0 || channel >= SCALE * SCALE) continue;
+                if (!inside[half] || y >= frame.height || places[n][0] < 0) continue;
                 int made[2];
                 UNROLL
                 for (int k = 0; k < 2; k++)
                     made[k] = rounded(fminf(fmaxf(fmaf(sums[n][2 * half + k], frame.peak, code[half]), 0.0f), frame.peak));
-                UNROLL
-                for (int k = 0; k < 2; k++) {
-                    const int at = channel + k, row = SCALE * y + at / SCALE, column = SCALE * x[half] + at % SCALE;
-                    char *line = reinterpret_cast<char *>(frame.target) + static_cast<long long>(row) * frame.target_pitch;
-                    sample_t *place = reinterpret_cast<sample_t *>(line) + column;
-                    if (SCALE % 2 == 0 && paired) {
-                        *reinterpret_cast<two_samples_t *>(place) = static_cast<two_samples_t>(made[0] | made[1] << 8 * BYTES);
-                        break;
-                    }
-                    if (at < SCALE * SCALE) *place = static_cast<sample_t>(made[k]);
+                char *place = to + places[n][0] + 8 * half * SCALE * BYTES;
+                if (PAIRED && paired) {
+                    *reinterpret_cast<two_samples_t *>(place) = static_cast<two_samples_t>(made[0] | made[1] << 8 * BYTES);
+                    continue;
                 }
+                *reinterpret_cast<sample_t *>(place) = static_cast<sample_t>(made[0]);
+                if (PAIRED)
+                    reinterpret_cast<sample_t *>(place)[1] = static_cast<sample_t>(made[1]);
+                else if (places[n][EACH - 1] >= 0)
+                    *reinterpret_cast<sample_t *>(to + places[n][EACH - 1] + 8 * half * SCALE * BYTES) = static_cast<sample_t>(made[1]);
             }
+        to += static_cast<long long>(SCALE) * frame.target_pitch;
     }
 };
 
-/* A warp's way down a strip: all convolutions but the first. */
+/* A warp's way down a strip: all convolutions but the first. `columns` and `places` move by three rows at a time, so that
+ * a row's place is theirs and a constant. */
 template <int N, bool LAST> struct Sweep {
     const Frame &frame;
     const Middle<N> &weights;
-    const uint32_t from, to;
-    const int group, first;
-    uint32_t columns[LOADS]; /* of a row, in bytes: what the lane loads */
+    uint32_t columns[LOADS]; /* what the lane loads, of the row above the first that is made */
     float sums[3][N][4];
-    Strip strip;
-    Codes codes;
-    bool paired;
+    Strip<N> strip;
+    Codes<N> codes;
+    int y; /* in the frame, of the row that comes out first */
 
-    METHOD Sweep(const Frame &frame_, const Middle<N> &weights_, uint32_t from_, uint32_t to_, int strip_, int group_, int first_)
-        : frame(frame_), weights(weights_), from(from_), to(to_), group(group_), first(first_), strip(frame_, strip_, group_),
-          codes(frame_, strip_)
+    METHOD Sweep(const Frame &frame_, const Middle<N> &weights_, uint32_t from, uint32_t to, int number, int group, int first)
+        : frame(frame_), weights(weights_), strip(frame_, to, number, group),
+          codes(frame_, number, group, frame_.top - HALO + first), y(frame_.top - HALO + first)
     {
         const int lane = lane_of_warp();
+        strip.move(first);
         UNROLL
         for (int i = 0; i < LOADS; i++) {
             /* Group 2 i or, for the upper lanes, 2 i + 1 of the 3 * GROUPS under a row of taps. */
             const int e = i < STEPS ? 2 * i + lane / 16 : 2 * i;
-            const int column = 16 * strip_ + lane % 16 + e / GROUPS;
-            columns[i] = column * PIXEL + (swizzled(column) ^ e % GROUPS << 4);
+            const int column = 16 * number + lane % 16 + e / GROUPS;
+            columns[i] = place_of(from + (first - 1) * PITCH + column * PIXEL + (swizzled(column) ^ e % GROUPS << 4));
         }
-        paired = ((reinterpret_cast<uint64_t>(frame.target) | frame.target_pitch) & (2 * BYTES - 1)) == 0;
     }
 
-    /* Multiply row `first - 1 + n` into the results' rows above, at and below it; n % 3 == PHASE. */
-    template <int PHASE, bool ABOVE, bool AT, bool BELOW> METHOD void step(int n)
+    /* Multiply a row, `ROW` below `columns`, into the results' rows above, at and below it. */
+    template <int PHASE, int ROW, bool ABOVE, bool AT, bool BELOW> METHOD void step()
     {
-        const uint32_t row = from + (first - 1 + n) * PITCH;
         uint32_t a[STEPS + 1][4], rest[2];
         UNROLL
-        for (int i = 0; i < STEPS; i++) load_matrices(a[i], row + columns[i]);
-        if (LOADS > STEPS) load_matrices(rest, row + columns[LOADS - 1]);
-        if (BELOW)
-            UNROLL
-            for (int i = 0; i < 4 * N; i++) sums[PHASE][i / 4][i % 4] = weights.bias(i / 4, i % 2);
+        for (int i = 0; i < STEPS; i++) load_matrices(a[i], columns[i] + ROW * PITCH);
+        if (LOADS > STEPS) load_matrices(rest, columns[LOADS - 1] + ROW * PITCH);
         UNROLL
         for (int i = 0; i < LOADS; i++)
             UNROLL
             for (int m = 0; m < N; m++) {
-                if (ABOVE) multiply(sums[(PHASE + 1) % 3][m], a[i], rest, 2, i, m);
-                if (AT) multiply(sums[(PHASE + 2) % 3][m], a[i], rest, 1, i, m);
-                if (BELOW) multiply(sums[PHASE][m], a[i], rest, 0, i, m);
+                if (ABOVE) multiply(sums[(PHASE + 1) % 3][m], a[i], rest, 2, i, m, sums[(PHASE + 1) % 3][m]);
+                if (AT) multiply(sums[(PHASE + 2) % 3][m], a[i], rest, 1, i, m, sums[(PHASE + 2) % 3][m]);
+                if (BELOW && i == 0) multiply(sums[PHASE][m], a[i], rest, 0, i, m, weights.biases(m));
+                if (BELOW && i > 0) multiply(sums[PHASE][m], a[i], rest, 0, i, m, sums[PHASE][m]);
             }
     }
-    METHOD void multiply(float (&sum)[4], const uint32_t (&a)[4], const uint32_t (&rest)[2], int tap, int i, int m)
+    METHOD void multiply(float (&to)[4], const uint32_t (&a)[4], const uint32_t (&rest)[2], int tap, int i, int m, const float (&sum)[4])
     {
         const uint32_t *b = weights.words + (tap * N + m) * 3 * GROUPS + 2 * i;
         if (i < STEPS)
-            multiply16(sum, a, b[0], b[1]);
+            multiply16(to, a, b[0], b[1], sum);
         else
-            multiply8(sum, rest[0], rest[1], b[0]);
+            multiply8(to, rest[0], rest[1], b[0], sum);
     }
-    template <int PHASE> METHOD void finish(int n)
+    /* A row of taps comes in, and a row of results is complete: the one above. */
+    template <int PHASE, int ROW, bool AT, bool BELOW> METHOD void row()
     {
-        const int row = first + n - 2;
+        if (LAST) codes.load(frame, y + ROW);
+        step<PHASE, ROW, true, AT, BELOW>();
         if (LAST)
-            codes.store(frame, frame.top - HALO + row, group, sums[(PHASE + 1) % 3], paired);
+            codes.store(frame, y + ROW, sums[(PHASE + 1) % 3]);
         else
-            store_features(frame, strip, to, row, sums[(PHASE + 1) % 3], weights);
+            strip.store(frame, ROW, y + ROW, sums[(PHASE + 1) % 3], weights);
     }
-    METHOD void look_ahead(int n)
+    template <int PHASE, int ROW> METHOD void end()
     {
-        if (LAST) codes.load(frame, frame.top - HALO + first + n - 2);
+        row<PHASE, ROW, true, false>();
+        row<(PHASE + 1) % 3, ROW + 1, false, false>();
     }
-    template <int PHASE> METHOD void full(int n)
+    METHOD void move(int rows)
     {
-        look_ahead(n);
-        step<PHASE, true, true, true>(n);
-        finish<PHASE>(n);
-    }
-    template <int PHASE> METHOD void end(int n)
-    {
-        look_ahead(n);
-        step<PHASE, true, true, false>(n);
-        finish<PHASE>(n);
-        look_ahead(n + 1);
-        step<(PHASE + 1) % 3, true, false, false>(n + 1);
-        finish<(PHASE + 1) % 3>(n + 1);
+        UNROLL
+        for (int i = 0; i < LOADS; i++) columns[i] += rows * PITCH;
     }
     METHOD void run(int rows)
     {
-        step<0, false, false, true>(0);
-        step<1, false, true, true>(1);
-        for (int n = 2;;) {
-            if (n == rows) return end<2>(n);
-            full<2>(n++);
-            if (n == rows) return end<0>(n);
-            full<0>(n++);
-            if (n == rows) return end<1>(n);
-            full<1>(n++);
+        step<0, 0, false, false, true>();
+        step<1, 1, false, true, true>();
+        move(2);
+        for (int n = rows - 2;; n -= 3) {
+            if (n == 0) return end<2, 0>();
+            row<2, 0, true, true>();
+            if (n == 1) return end<0, 1>();
+            row<0, 1, true, true>();
+            if (n == 2) return end<1, 2>();
+            row<1, 2, true, true>();
+            move(3);
+            strip.move(3);
+            y += 3;
         }
     }
 };

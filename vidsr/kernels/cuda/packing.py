@@ -87,14 +87,15 @@ def _pairs(inputs: NDArray[Any]) -> Words:
 
 
 def _floats(bias: NDArray[Any], slopes: NDArray[Any] | None, block: int, blocks: int) -> list[Words]:
+    """Return biases as sums begin with them (both pixels' two results) and slopes less one."""
     made = []
-    for values in (bias, None if slopes is None else slopes - np.float32(1)):
+    less = np.zeros(0) if slopes is None else slopes - np.float32(1)
+    for values, places in ((bias, (0, 1, 0, 1)), (less, (0, 1))):
         padded = np.zeros(8 * (block + blocks), np.float32)
-        if values is not None:
-            given = values[: len(padded)]
-            padded[: len(given)] = given
+        given = values[: len(padded)]
+        padded[: len(given)] = given
         made += [
-            padded[8 * n + _PAIR + k].view(np.uint32) for n in range(block, block + blocks) for k in (0, 1)
+            padded[8 * n + _PAIR + k].view(np.uint32) for n in range(block, block + blocks) for k in places
         ]
     return made
 
