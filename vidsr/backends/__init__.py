@@ -28,6 +28,7 @@ __all__ = [
 BACKENDS: dict[str, str] = {
     "kernel": "vidsr.backends.kernel",
     "openvino": "vidsr.backends.openvino",
+    "fused": "vidsr.backends.fused",
     "nearest": "vidsr.backends.nearest",
 }
 """Name -> module, which has a `Backend` called BACKEND."""
