@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Emulation:
         found = tiling(network, shared)
         assert found is not None
         self.tiling: Tiling = found
-        self.kind, self._stack = np.dtype(kind), stack
+        self.kind, self.scale, self._stack = np.dtype(kind), stack.scale, stack
         defines = {
             "FEATURES": network.features,
             "DEPTH": network.depth,
@@ -78,46 +79,45 @@ class Emulation:
         )
         if done.returncode:
             raise RuntimeError(done.stderr)  # no AssertionError: it is no fault that was seen
-        self._library = ctypes.CDLL(str(self._program))
+        self._library = ctypes.PyDLL(str(self._program))  # one thread at a time
         self._library.run_ecbsr.restype = self._library.run_enlarge.restype = ctypes.c_char_p
+
+    def call(self, kernel: str) -> tuple[type[ctypes.Structure], Callable[..., None], int]:
+        """Return a kernel's arguments, what runs it, and the bytes of its third argument."""
+        if kernel == "ecbsr":
+            return _Ecbsr, self.run_ecbsr, pack(self._stack, 255).nbytes
+        return _Enlarge, self.run_enlarge, 2 * self.scale * 5 * 4
+
+    def run_ecbsr(
+        self, call: ctypes.Structure, grid: tuple[int, int], threads: int, shared: int, seed: int = 1
+    ) -> None:
+        """Run every block of a grid; warps run in an order by `seed`."""
+        weights = pack(self._stack, 255).nbytes
+        more = (ctypes.c_size_t(shared), ctypes.c_size_t(weights), ctypes.c_uint(seed))
+        fault = self._library.run_ecbsr(ctypes.byref(call), *grid, threads, *more)
+        assert fault is None, fault.decode()
+
+    def run_enlarge(
+        self, call: ctypes.Structure, grid: tuple[int, int], threads: int, shared: int = 0
+    ) -> None:
+        """Run every block of a grid."""
+        fault = self._library.run_enlarge(ctypes.byref(call), *grid, threads)
+        assert fault is None, fault.decode()
 
     def upscale(self, plane: Any, target: Any, peak: int, seed: int = 1) -> None:
         """Run the network on `plane` [h, w] into `target`; rows of both may be any distance apart."""
         height, width = plane.shape
         weights = pack(self._stack, peak)
-        one = self.tiling
-        sides = (-(-width // one.width), -(-height // one.height))
-        call = _Ecbsr(
-            plane.ctypes.data,
-            target.ctypes.data,
-            weights.ctypes.data,
-            plane.strides[0],
-            target.strides[0],
-            width,
-            height,
-            peak,
-        )
-        shared, size = ctypes.c_size_t(one.shared), ctypes.c_size_t(weights.nbytes)
-        fault = self._library.run_ecbsr(
-            ctypes.byref(call), *sides, 32 * one.warps, shared, size, ctypes.c_uint(seed)
-        )
-        assert fault is None, fault.decode()
+        places = (one.ctypes.data for one in (plane, target, weights))
+        call = _Ecbsr(*places, plane.strides[0], target.strides[0], width, height, peak)
+        grid = (-(-width // self.tiling.width), -(-height // self.tiling.height))
+        self.run_ecbsr(call, grid, 32 * self.tiling.warps, self.tiling.shared, seed)
 
     def enlarge(self, plane: Any, target: Any, phases: Any, peak: int) -> None:
         """Filter `plane` to the scale's size, cropped to `target`."""
         (height, width), (out_height, out_width) = plane.shape, target.shape
-        weights = filters(phases, self._stack.scale)
-        call = _Enlarge(
-            plane.ctypes.data,
-            target.ctypes.data,
-            weights.ctypes.data,
-            plane.strides[0],
-            target.strides[0],
-            width,
-            height,
-            out_width,
-            out_height,
-            peak,
-        )
-        fault = self._library.run_enlarge(ctypes.byref(call), -(-width // 32), -(-height // 8), 256)
-        assert fault is None, fault.decode()
+        weights = filters(phases, self.scale)
+        places = (one.ctypes.data for one in (plane, target, weights))
+        pitches = (plane.strides[0], target.strides[0])
+        call = _Enlarge(*places, *pitches, width, height, out_width, out_height, peak)
+        self.run_enlarge(call, (-(-width // 32), -(-height // 8)), 256)
