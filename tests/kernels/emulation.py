@@ -120,4 +120,4 @@ class Emulation:
         places = (one.ctypes.data for one in (plane, target, weights))
         pitches = (plane.strides[0], target.strides[0])
         call = _Enlarge(*places, *pitches, width, height, out_width, out_height, peak)
-        self.run_enlarge(call, (-(-width // 32), -(-height // 8)), 256)
+        self.run_enlarge(call, (-(-width // 32), -(-height // 32)), 256)

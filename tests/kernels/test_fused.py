@@ -19,6 +19,7 @@ from stacks import conv3x3, expected, picture, random_stack, rounded, shuffled
 from test_resample import along, phases
 
 from vidsr.kernels import FoldedStack
+from vidsr.models.lookup import Model, list_models
 
 SHARED = 64 << 10  # as little as any GPU has, for small tiles
 U8, U16 = np.uint8, np.uint16
@@ -154,7 +155,7 @@ def test_other_planes(scale: int, kind: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(scale)
     emulation = Emulation(random_stack(rng, 0, 8, scale), kind, SHARED, tmp_path)
     peak = 255 if kind is U8 else 1023
-    for number, size in enumerate([(1, 1), (2, 70), (9, 33), (17, 5)]):
+    for number, size in enumerate([(1, 1), (2, 70), (9, 33), (47, 5)]):
         _, source = spaced(rng, *size, kind, False)
         source[...] = rng.integers(0, peak + 1, size)
         rows, columns = (side * scale - (scale > 1 and number % 2) for side in size)
@@ -166,3 +167,26 @@ def test_other_planes(scale: int, kind: Any, tmp_path: Path) -> None:
         assert off.max() <= 0.5 + peak / 2**20
         target[...] = 77
         assert (memory == 77).all()
+
+
+def ecbsr() -> list[Model]:
+    return [model for model in list_models() if isinstance(model.stack, FoldedStack)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ecbsr(), ids=lambda model: model.spec.id)
+@pytest.mark.parametrize("kind", [U8, U16])
+def test_shipped_weights(model: Model, kind: Any, tmp_path: Path) -> None:
+    """One code of 8 bits at most, four of 10, and 55 dB: a gate at 50 dB is far."""
+    assert isinstance(model.stack, FoldedStack)
+    emulation = Emulation(model.stack, kind, 227 << 10, tmp_path)
+    rng = np.random.default_rng(5)
+    peak, most = (255, 1) if kind is U8 else (1023, 4)
+    for size in ((60, 85), (33, 40)):
+        source = picture(rng, *size, peak, kind)
+        target = np.zeros((size[0] * model.stack.scale, size[1] * model.stack.scale), kind)
+        emulation.upscale(source, target, peak)
+        values = expected(model.stack, source, peak)
+        off = np.abs(target.astype(np.int64) - rounded(values, peak, np.int64))
+        assert off.max() <= most
+        assert 10 * np.log10(peak**2 / (off.astype(np.float64) ** 2).mean()) > 55

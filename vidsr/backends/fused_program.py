@@ -33,7 +33,8 @@ _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 _INT, _FLOAT, _POINTER = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
 _ECBSR = (_POINTER, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _FLOAT)
 _ENLARGE = (_POINTER, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT, _FLOAT)
-_BLOCK = (32, 8)  # samples of the source that a block of `enlarge` makes the target's from
+_BLOCK = (32, 32)  # samples of the source that a block of `enlarge` makes the target's from
+_THREADS = 256
 _ALIGNED = 256
 
 
@@ -108,7 +109,7 @@ class FusedProgram:
                     _Launch(
                         enlarge,
                         (-(-columns // _BLOCK[0]), -(-rows // _BLOCK[1])),
-                        _BLOCK[0] * _BLOCK[1],
+                        _THREADS,
                         0,
                         _ENLARGE,
                         (place, *pitches, columns, rows, out_columns, out_rows, peak),

@@ -1,9 +1,10 @@
 /* Planes that no network makes, SCALE times as large: filters downwards, then across, in FP32.
  *
- * A thread makes the SCALE x SCALE samples that grow from one of the source; edge samples are repeated outwards. The
- * target may end among them. Of each output phase there are 5 weights, for the samples from 2 before to 2 behind.
+ * A thread makes the SCALE x SCALE samples that grow from each of RUN samples of the source, one below the other; edge
+ * samples are repeated outwards. The target may end among them. Of each output phase there are 5 weights, for the
+ * samples from 2 before to 2 behind. A block makes what grows from 32 x 32 samples.
  */
-constexpr int TAPS = 5;
+constexpr int TAPS = 5, RUN = 4;
 #if SCALE * BYTES == 8
 typedef uint64_t line_t;
 #elif SCALE * BYTES == 4
@@ -20,42 +21,44 @@ KERNEL void BOUNDS(256)
     enlarge(const sample_t *source, sample_t *target, const float *filters, int source_pitch, int target_pitch, int width,
             int height, int out_width, int out_height, float peak)
 {
-    const int x = blockIdx.x * 32 + lane_of_warp(), y = blockIdx.y * 8 + warp_of_block();
-    if (x >= width || y >= height) return;
-    float codes[TAPS][TAPS];
+    const int x = blockIdx.x * 32 + lane_of_warp(), first = (blockIdx.y * 8 + warp_of_block()) * RUN;
+    if (x >= width || first >= height) return;
+    const bool whole = SCALE * x + SCALE <= out_width &&
+                       ((reinterpret_cast<uint64_t>(target) | target_pitch) & (sizeof(line_t) - 1)) == 0;
+    float codes[TAPS - 1 + RUN][TAPS];
     UNROLL
-    for (int i = 0; i < TAPS; i++) {
-        const char *line = reinterpret_cast<const char *>(source) + static_cast<long long>(clamped(y + i - 2, height - 1)) * source_pitch;
+    for (int i = 0; i < TAPS - 1 + RUN; i++) {
+        const char *line = reinterpret_cast<const char *>(source) + static_cast<long long>(clamped(first + i - 2, height - 1)) * source_pitch;
         UNROLL
         for (int j = 0; j < TAPS; j++)
             codes[i][j] = static_cast<float>(constant(reinterpret_cast<const sample_t *>(line) + clamped(x + j - 2, width - 1)));
     }
-    const bool whole = SCALE * x + SCALE <= out_width &&
-                       ((reinterpret_cast<uint64_t>(target) | target_pitch) & (sizeof(line_t) - 1)) == 0;
     UNROLL
-    for (int p = 0; p < SCALE; p++) {
-        if (SCALE * y + p >= out_height) return;
-        float columns[TAPS];
+    for (int p = 0; p < SCALE; p++)
         UNROLL
-        for (int j = 0; j < TAPS; j++) {
-            columns[j] = 0.0f;
+        for (int run = 0; run < RUN; run++) {
+            const int y = SCALE * (first + run) + p;
+            if (first + run >= height || y >= out_height) break;
+            float columns[TAPS];
             UNROLL
-            for (int i = 0; i < TAPS; i++) columns[j] = fmaf(constant(filters + TAPS * p + i), codes[i][j], columns[j]);
-        }
-        char *line = reinterpret_cast<char *>(target) + static_cast<long long>(SCALE * y + p) * target_pitch;
-        sample_t *place = reinterpret_cast<sample_t *>(line) + SCALE * x;
-        line_t all = 0;
-        UNROLL
-        for (int q = 0; q < SCALE; q++) {
-            float sum = 0.0f;
+            for (int j = 0; j < TAPS; j++) {
+                columns[j] = 0.0f;
+                UNROLL
+                for (int i = 0; i < TAPS; i++) columns[j] = fmaf(constant(filters + TAPS * p + i), codes[run + i][j], columns[j]);
+            }
+            sample_t *place = reinterpret_cast<sample_t *>(reinterpret_cast<char *>(target) + static_cast<long long>(y) * target_pitch) + SCALE * x;
+            line_t all = 0;
             UNROLL
-            for (int j = 0; j < TAPS; j++) sum = fmaf(constant(filters + TAPS * (SCALE + q) + j), columns[j], sum);
-            const int made = rounded(fminf(fmaxf(sum, 0.0f), peak));
-            if (sizeof(line_t) == SCALE * BYTES && whole)
-                all |= static_cast<line_t>(static_cast<line_t>(made) << (8 * BYTES * q));
-            else if (SCALE * x + q < out_width)
-                place[q] = static_cast<sample_t>(made);
+            for (int q = 0; q < SCALE; q++) {
+                float sum = 0.0f;
+                UNROLL
+                for (int j = 0; j < TAPS; j++) sum = fmaf(constant(filters + TAPS * (SCALE + q) + j), columns[j], sum);
+                const int made = rounded(fminf(fmaxf(sum, 0.0f), peak));
+                if (sizeof(line_t) == SCALE * BYTES && whole)
+                    all |= static_cast<line_t>(static_cast<line_t>(made) << (8 * BYTES * q));
+                else if (SCALE * x + q < out_width)
+                    place[q] = static_cast<sample_t>(made);
+            }
+            if (sizeof(line_t) == SCALE * BYTES && whole) *reinterpret_cast<line_t *>(place) = all;
         }
-        if (sizeof(line_t) == SCALE * BYTES && whole) *reinterpret_cast<line_t *>(place) = all;
-    }
 }
