@@ -51,22 +51,26 @@ class Emulation:
             edits: Pairs of texts; the first is replaced by the second in the sources, to break them.
         """
         network = network_of(stack)
-        found = tiling(network, shared)
-        assert found is not None
-        self.tiling: Tiling = found
+        tiles = tiling(network, shared)
+        assert tiles is not None
+        self.tiling: Tiling = tiles
         self.kind, self.scale, self._stack = np.dtype(kind), stack.scale, stack
         defines = {
             "FEATURES": network.features,
             "DEPTH": network.depth,
             "SCALE": network.scale,
             "BYTES": self.kind.itemsize,
-            **found.defines,
+            **tiles.defines,
         }
-        for name in ("ecbsr.cu", "enlarge.cu"):
+        found = 0
+        for name in ("tile.cuh", "sweep.cuh", "ecbsr.cu", "enlarge.cu"):
             text = (SOURCES / name).read_text(encoding="utf-8")
             for old, new in edits:
+                found += text.count(old)
                 text = text.replace(old, new)
             (folder / name).write_text(text, encoding="utf-8")
+        if found < len(edits):
+            raise RuntimeError("what is to be replaced is not in the sources")
         for name in ("emulator.h", "emulated.cpp"):
             (folder / name).write_bytes((HERE / "cuda" / name).read_bytes())
         self._program = folder / "emulated.so"

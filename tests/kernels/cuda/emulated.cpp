@@ -1,5 +1,7 @@
 /* The kernels as functions for ctypes: every block of a grid, one after the other. */
 #include "emulator.h"
+#include "tile.cuh"
+#include "sweep.cuh"
 #include "ecbsr.cu"
 #include "enlarge.cu"
 

@@ -16,7 +16,7 @@
 #define METHOD inline
 #define KERNEL static
 #define BOUNDS(threads)
-#define UNROLL
+#define EACH(i, count) for (int i = 0; i < (count); i++)
 
 struct uint4 { uint32_t x, y, z, w; };
 struct Index { int x, y, z; };

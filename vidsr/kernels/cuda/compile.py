@@ -20,7 +20,7 @@ from vidsr.kernels.cuda.plan import Network, Tiling, shared_bytes, tiling
 __all__ = ["Compiled", "build", "compiled", "missing", "options_for", "source"]
 
 _HERE = Path(__file__).parent
-_FILES = ("device.cuh", "ecbsr.cu", "enlarge.cu")
+_FILES = ("device.cuh", "tile.cuh", "sweep.cuh", "ecbsr.cu", "enlarge.cu")
 _INSTALL = "pip install cuda-bindings nvidia-cuda-nvrtc"
 
 

@@ -15,7 +15,7 @@ typedef unsigned long long uint64_t;
 #define METHOD __device__ __forceinline__
 #define KERNEL extern "C" __global__
 #define BOUNDS(threads) __launch_bounds__(threads, 1)
-#define UNROLL _Pragma("unroll")
+#define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
 
 extern __shared__ uint4 shared_memory[];
 
@@ -36,7 +36,8 @@ INLINE uint32_t halves(float low, float high)
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(packed) : "f"(high), "f"(low));
 #else
     asm("{.reg .f16 l, h; cvt.rn.f16.f32 l, %1; cvt.rn.f16.f32 h, %2; mov.b32 %0, {l, h};}"
-        : "=r"(packed) : "f"(low), "f"(high));
+        : "=r"(packed)
+        : "f"(low), "f"(high));
 #endif
     return packed;
 }
@@ -46,7 +47,8 @@ INLINE uint32_t place_of(uint32_t offset) { return static_cast<uint32_t>(__cvta_
 INLINE void load_matrices(uint32_t (&a)[4], uint32_t place)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3]) : "r"(place));
+                 : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+                 : "r"(place));
 }
 INLINE void load_matrices(uint32_t (&a)[2], uint32_t place)
 {

@@ -17,42 +17,32 @@ typedef uint8_t line_t; /* 3 neighbours, or a single byte: stored one by one */
 
 INLINE int clamped(int value, int most) { return value < 0 ? 0 : value > most ? most : value; }
 
-KERNEL void BOUNDS(256)
-    enlarge(const sample_t *source, sample_t *target, const float *filters, int source_pitch, int target_pitch, int width,
-            int height, int out_width, int out_height, float peak)
+KERNEL void BOUNDS(256) enlarge(const sample_t *source, sample_t *target, const float *filters, int source_pitch,
+                                int target_pitch, int width, int height, int out_width, int out_height, float peak)
 {
     const int x = blockIdx.x * 32 + lane_of_warp(), first = (blockIdx.y * 8 + warp_of_block()) * RUN;
     if (x >= width || first >= height) return;
     const bool whole = SCALE * x + SCALE <= out_width &&
                        ((reinterpret_cast<uint64_t>(target) | target_pitch) & (sizeof(line_t) - 1)) == 0;
     float codes[TAPS - 1 + RUN][TAPS];
-    UNROLL
-    for (int i = 0; i < TAPS - 1 + RUN; i++) {
-        const char *line = reinterpret_cast<const char *>(source) + static_cast<long long>(clamped(first + i - 2, height - 1)) * source_pitch;
-        UNROLL
-        for (int j = 0; j < TAPS; j++)
-            codes[i][j] = static_cast<float>(constant(reinterpret_cast<const sample_t *>(line) + clamped(x + j - 2, width - 1)));
+    EACH (i, TAPS - 1 + RUN) {
+        const sample_t *line = line_of(source, clamped(first + i - 2, height - 1), source_pitch);
+        EACH (j, TAPS) codes[i][j] = static_cast<float>(constant(line + clamped(x + j - 2, width - 1)));
     }
-    UNROLL
-    for (int p = 0; p < SCALE; p++)
-        UNROLL
-        for (int run = 0; run < RUN; run++) {
+    EACH (p, SCALE)
+        EACH (run, RUN) {
             const int y = SCALE * (first + run) + p;
             if (first + run >= height || y >= out_height) break;
             float columns[TAPS];
-            UNROLL
-            for (int j = 0; j < TAPS; j++) {
+            EACH (j, TAPS) {
                 columns[j] = 0.0f;
-                UNROLL
-                for (int i = 0; i < TAPS; i++) columns[j] = fmaf(constant(filters + TAPS * p + i), codes[run + i][j], columns[j]);
+                EACH (i, TAPS) columns[j] = fmaf(constant(filters + TAPS * p + i), codes[run + i][j], columns[j]);
             }
-            sample_t *place = reinterpret_cast<sample_t *>(reinterpret_cast<char *>(target) + static_cast<long long>(y) * target_pitch) + SCALE * x;
+            sample_t *place = line_of(target, y, target_pitch) + SCALE * x;
             line_t all = 0;
-            UNROLL
-            for (int q = 0; q < SCALE; q++) {
+            EACH (q, SCALE) {
                 float sum = 0.0f;
-                UNROLL
-                for (int j = 0; j < TAPS; j++) sum = fmaf(constant(filters + TAPS * (SCALE + q) + j), columns[j], sum);
+                EACH (j, TAPS) sum = fmaf(constant(filters + TAPS * (SCALE + q) + j), columns[j], sum);
                 const int made = rounded(fminf(fmaxf(sum, 0.0f), peak));
                 if (sizeof(line_t) == SCALE * BYTES && whole)
                     all |= static_cast<line_t>(static_cast<line_t>(made) << (8 * BYTES * q));

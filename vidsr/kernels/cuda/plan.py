@@ -140,7 +140,7 @@ def _tiling(network: Network, strips: int, rows: int, parts: int) -> Tiling | No
         items = (results if last else groups) // blocks
         multiplications = 9 * groups / 2 * blocks
         loads = ceil(3 * groups / 2)
-        other = 10 + 12 * 2 * blocks if last else 10 + 11 * blocks
+        other = 16 + 50 * blocks if last else 10 + 11 * blocks  # by the compiled code for 9.0
         clocks = multiplications * _MULTIPLY_CLOCKS
         made += _layer(
             rows - 2 * layer + 2, strips, parts, items, clocks, multiplications + loads + other, 2 * loads

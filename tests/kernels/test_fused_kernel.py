@@ -106,20 +106,27 @@ def test_all_against_numpy(
 
 BROKEN = {
     "a halo too small": ("HALO = DEPTH - 1", "HALO = DEPTH - 2"),
-    "values outside of the frame": ("line && strip.inside[half] ?", "true ?"),
-    "rows outside of the frame": ("line && strip", "strip"),
+    "columns outside of the frame": ("line && inside[half] ?", "line ?"),
+    "rows outside of the frame": ("line && inside[half] ?", "inside[half] ?"),
     "taps of a row": ("+ e / GROUPS;", "+ (e / GROUPS ^ 1);"),
+    "taps of a column": ("a[i], rest, 2, i, m", "a[i], rest, 1, i, m"),
     "slopes": ("fminf(sum, 0.0f), sum)", "fmaxf(sum, 0.0f), sum)"),
+    "biases": ("floats[WORDS + 4 * n]", "floats[WORDS + 4 * n + 1]"),
     "another swizzle for loads": ("(swizzled(column) ^ e", "(swizzled(column + 4) ^ e"),
     "no swizzle": ("GROUPS / 8 % GROUPS)", "GROUPS / 8 % 1)"),
     "parts of a strip": ("begin = rows * part / PARTS", "begin = rows * part / PARTS + (part == 1)"),
     "no wait": ("    wait_for_block();\n    if (layer == 2)", "    if (layer == 2)"),
     "sides not cleared": ("if (layer == 2) clear_sides(MAPS[1], 1, ROWS - 1);", ""),
-    "the order of the results": ("at / SCALE, column", "at % SCALE, column"),
-    "the skip": ("fmaf(sums[n][2 * half + k], frame.peak, code[half])", "sums[n][2 * half + k] * frame.peak"),
+    "the order of the results": ("at / SCALE * (", "at % SCALE * ("),
+    "the skip": ("frame.peak, code[half])", "frame.peak, 0.0f)"),
     "sums that rotate the wrong way": (
-        "sums[(PHASE + 1) % 3][m], a[i], rest, 2",
-        "sums[PHASE][m], a[i], rest, 2",
+        "strip.store(frame, ROW, y + ROW, sums[(PHASE + 1)",
+        "strip.store(frame, ROW, y + ROW, sums[(PHASE + 2)",
+    ),
+    "places that do not move": ("            strip.move(3);\n", ""),
+    "a column that is written beyond": (
+        "column + 8 * half < WIDTH - HALO && x + 8 * half < frame.width",
+        "true",
     ),
 }
 
@@ -128,7 +135,7 @@ FAULTY = """
 import sys
 sys.path[:0] = sys.argv[3:]
 from pathlib import Path
-import test_fused as t
+import test_fused_kernel as t
 stack = t.random_stack(t.np.random.default_rng(18), 4, 16, 2)
 edits = [t.BROKEN[sys.argv[2]]] if sys.argv[2] != "nothing" else []
 emulation = t.Emulation(stack, t.U8, t.SHARED, Path(sys.argv[1]), edits)
