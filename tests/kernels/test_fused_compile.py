@@ -104,3 +104,16 @@ def test_tiles_fit(network: Network, capability: tuple[int, int]) -> None:
     assert tiles is not None
     assert tiles.shared <= shared_bytes(capability)
     assert tiles.height >= 2 * tiles.parts
+
+
+def test_estimates() -> None:
+    """What the kernel was designed for: 200 us for M4C16 on 1920x1080 with 132 multiprocessors at 1.755 GHz."""
+    found = {kib: tiling(NETWORKS[0], kib << 10) for kib in (99, 163, 227)}
+    best = found[227]
+    assert best is not None
+    rounds = -(-(-(-1920 // best.width) * -(-1080 // best.height)) // 132)
+    assert rounds * best.clocks * best.width * best.height / 1755 < 200
+    overheads = [tiles.overhead for tiles in found.values() if tiles is not None]
+    assert overheads == sorted(overheads, reverse=True)  # more memory, less that is computed again
+    assert 1.25 < overheads[-1] < 1.35
+    assert tiling(NETWORKS[0], 4 << 10) is None

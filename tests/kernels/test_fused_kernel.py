@@ -123,6 +123,8 @@ BROKEN = {
         "strip.store(frame, ROW, y + ROW, sums[(PHASE + 1)",
         "strip.store(frame, ROW, y + ROW, sums[(PHASE + 2)",
     ),
+    "stores that share banks": ("swizzled(column + 1) ^ group + n << 4", "swizzled(column) ^ group + n << 4"),
+    "pairs that share banks": ("? 10 - (WIDTH + 2) % 32", "? 0"),
     "places that do not move": ("            strip.move(3);\n", ""),
     "a column that is written beyond": (
         "column + 8 * half < WIDTH - HALO && x + 8 * half < frame.width",

@@ -30,6 +30,7 @@ struct Fiber {
     uint32_t offset, *matrices;            /* of MATRICES */
     float *sums;                           /* of MULTIPLY */
     uint32_t a[4], b[2];
+    std::vector<uint32_t> reads, writes;   /* words since the lanes met */
     std::vector<char> stack;
 };
 static std::vector<Fiber> fibers;
@@ -72,9 +73,14 @@ INLINE uint32_t shared_word(uint32_t offset)
 {
     uint32_t word;
     std::memcpy(&word, reached(offset, 4, false), 4);
+    now->reads.push_back(offset / 4);
     return word;
 }
-INLINE void store_word(uint32_t offset, uint32_t word) { std::memcpy(reached(offset, 4, true), &word, 4); }
+INLINE void store_word(uint32_t offset, uint32_t word)
+{
+    std::memcpy(reached(offset, 4, true), &word, 4);
+    now->writes.push_back(offset / 4);
+}
 INLINE void store_half(uint32_t offset, uint16_t half) { std::memcpy(reached(offset, 2, true), &half, 2); }
 
 static uint16_t half_of(float value)
@@ -186,8 +192,23 @@ static void resume(int thread)
     makecontext(&now->context, enter, 0);
     setcontext(&now->context);
 }
+/* Whether what a warp read or wrote together lies in different banks, where its lanes did the same. */
+static void check_banks(Fiber *lanes, std::vector<uint32_t> Fiber::*words)
+{
+    for (size_t i = 0; i < (lanes[0].*words).size(); i++) {
+        uint32_t banks[32] = {};
+        for (int lane = 0; lane < 32; lane++) {
+            if ((lanes[lane].*words).size() != (lanes[0].*words).size()) return;
+            const uint32_t word = (lanes[lane].*words)[i] + 1;
+            if (banks[word % 32] && banks[word % 32] != word) wrong("two words of a warp are in the same bank");
+            banks[word % 32] = word;
+        }
+    }
+}
 static void run_warp(int warp)
 {
+    static std::vector<Meeting> before; /* of each warp */
+    before.resize(fibers.size() / 32);
     Fiber *lanes = &fibers[32 * warp];
     while (true) {
         for (int lane = 0; lane < 32; lane++)
@@ -199,6 +220,11 @@ static void run_warp(int warp)
         if (alive == 0 || (alive < 32 && meeting == BLOCK)) return;
         for (int lane = 0; lane < 32; lane++)
             if (alive < 32 || lanes[lane].waits != meeting) wrong("a warp's lanes do not meet");
+        /* What is read for a product, and what is written behind one. */
+        if (meeting == MULTIPLY16) check_banks(lanes, &Fiber::reads);
+        if (before[warp] == MULTIPLY16 || before[warp] == MULTIPLY8) check_banks(lanes, &Fiber::writes);
+        before[warp] = meeting;
+        for (int lane = 0; lane < 32; lane++) lanes[lane].reads.clear(), lanes[lane].writes.clear();
         if (meeting == BLOCK) return;
         if (meeting == MATRICES4 || meeting == MATRICES2) act_matrices(lanes, meeting == MATRICES4 ? 4 : 2);
         else act_multiply(lanes, meeting == MULTIPLY8 ? 8 : 16);
@@ -213,6 +239,7 @@ static bool run_block(int x, int y, int threads, size_t shared, void (*kernel)(v
     fibers.resize(threads);
     for (Fiber &fiber : fibers) {
         fiber.begun = fiber.ended = false;
+        fiber.reads.clear(), fiber.writes.clear();
         fiber.stack.resize(1 << 16);
     }
     std::vector<int> order;
