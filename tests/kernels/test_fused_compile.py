@@ -107,7 +107,7 @@ def test_tiles_fit(network: Network, capability: tuple[int, int]) -> None:
 
 
 def test_estimates() -> None:
-    """What the kernel was designed for: 200 us for M4C16 on 1920x1080 with 132 multiprocessors at 1.755 GHz."""
+    """What it was designed for: 200 us for M4C16 on 1920x1080 with 132 multiprocessors at 1.755 GHz."""
     found = {kib: tiling(NETWORKS[0], kib << 10) for kib in (99, 163, 227)}
     best = found[227]
     assert best is not None
