@@ -28,6 +28,8 @@ class Buffer:
 
     def pending(self, *, writes_only: bool = False) -> bool:
         """Tell whether work uses it that the host has not waited for, whether it is done or not."""
+        if self.device.dead:  # nothing runs there any more
+            return False
         self.uses = [op for op in self.uses if not op.known]
         return any(self in op.writes or not writes_only for op in self.uses)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pycuda_stand_in import Context, Error, cuda_driver, pycuda_driver
 
+from vidsr.backends.cuda import graphs
 from vidsr.backends.cuda import pycuda as layer
 from vidsr.backends.cuda.layer import CudaError, DeviceInfo, OutOfMemory
 from vidsr.backends.cuda.probing import CudaFound
@@ -27,10 +28,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", package.driver)
     monkeypatch.setattr(layer, "find_cuda", lambda: CudaFound((INFO,), "CUDA 13.0", ""))
-    for cached in (layer.missing, layer._bindings):
+    for cached in (layer.missing, graphs._bindings):
         cached.cache_clear()
     yield calls
-    for cached in (layer.missing, layer._bindings):
+    for cached in (layer.missing, graphs._bindings):
         cached.cache_clear()
     assert not Context.stack()
 

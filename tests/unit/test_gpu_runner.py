@@ -80,6 +80,16 @@ def test_one_host_copy_each_way(device: Any) -> None:
         assert gpu.host_copies == sizes
 
 
+def test_only_what_the_host_writes_is_write_combined(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    gpu, host = StandInDevice(), StandInDevice.host
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "host", lambda *a, **k: made.append(host(gpu, *a, **k)) or made[-1])
+        with Bench(deployed("gray", 100, 100), [gpu], 1):
+            # The small one is the frame's, the large one the result's.
+            assert [(one.nbytes, one.write_combined) for one in made] == [(10240, True), (40192, False)]
+
+
 def test_results_in_any_order(device: Any) -> None:
     of = deployed()
     with Bench(of, [device()], 4) as bench:
@@ -245,8 +255,9 @@ def test_in_flight_is_chosen_by_measuring(speeds: dict[int, float], wanted: int)
 
     def measure(number: int) -> float:
         asked.append(number)
-        # One disturbed measurement of each must not decide.
-        return speeds[number] * (0.3 if asked.count(number) == 2 else 1.0)
+        # One disturbed measurement must not decide, whichever way.
+        disturbed = {(2, 1): 3.0, (3, 2): 0.3, (4, 3): 0.1}
+        return speeds[number] * disturbed.get((number, asked.count(number)), 1.0)
 
     assert choose_in_flight(measure) == wanted
     assert asked == [2, 3, 4] * 3

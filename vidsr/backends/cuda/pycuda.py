@@ -1,4 +1,4 @@
-"""The interface to CUDA by pycuda: memory, streams, events; graphs by cuda-bindings where it is installed.
+"""The interface to CUDA by pycuda: memory, streams, events. Graphs are by cuda-bindings, see `graphs`.
 
 pycuda keeps a stack of contexts for each thread, and ends the process when a thread ends with one on it: so
 every push has its pop here. What it made is freed while its context is current, as it cannot make one current
@@ -16,11 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vidsr.backends.cuda.graphs import capture
 from vidsr.backends.cuda.layer import (
     CudaError,
     DeviceBuffer,
     DeviceInfo,
     Event,
+    Graph,
     HostBuffer,
     OutOfMemory,
     Stream,
@@ -31,7 +33,6 @@ from vidsr.errors import BackendUnavailableError
 __all__ = ["PycudaDevice", "missing", "open_device"]
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING; pycuda passes flags on but has no name for it
-_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 
 @cache
@@ -133,19 +134,6 @@ class _Event:
         self._native = None
 
 
-class _Graph:
-    """What was captured, made ready to be launched."""
-
-    def __init__(self, graph: Any) -> None:
-        self._executable = _checked("cuGraphInstantiate", graph, 0)
-
-    def launch(self, stream: Stream) -> None:
-        _checked("cuGraphLaunch", self._executable, _bindings().CUstream(stream.handle))
-
-    def close(self) -> None:
-        _checked("cuGraphExecDestroy", self._executable)
-
-
 class PycudaDevice:
     """A GPU by pycuda; see `vidsr.backends.cuda.layer.Device`."""
 
@@ -204,27 +192,9 @@ class PycudaDevice:
         with _translated():
             self._driver.memcpy_dtoh_async(to.array, from_.pointer, _native(stream))
 
-    def capture(self, stream: Stream, work: Callable[[], None]) -> _Graph | None:
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
         """Capture what `work` queues; None without cuda-bindings."""
-        driver = _bindings()
-        if driver is None:
-            return None
-        handle = driver.CUstream(stream.handle)
-        # Of this thread only: other threads may allocate meanwhile.
-        mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        _checked("cuStreamBeginCapture", handle, mode)
-        try:
-            work()
-        except BaseException:
-            result, graph = driver.cuStreamEndCapture(handle)  # its own complaint would hide the cause
-            if not int(result):
-                driver.cuGraphDestroy(graph)
-            raise
-        graph = _checked("cuStreamEndCapture", handle)
-        try:
-            return _Graph(graph)
-        finally:
-            _checked("cuGraphDestroy", graph)
+        return capture(stream.handle, work)
 
     def free_bytes(self) -> int:
         """Return the free memory of the device."""
@@ -258,26 +228,6 @@ def _driver() -> Any:
     import pycuda.driver
 
     return pycuda.driver
-
-
-@cache
-def _bindings() -> Any:
-    """Return CUDA's driver functions by cuda-bindings; None: it is not installed."""
-    try:
-        from cuda.bindings import driver
-    except ImportError:
-        return None
-    return driver
-
-
-def _checked(name: str, *arguments: Any) -> Any:
-    """Call a function of cuda-bindings, which return a result and then what they give."""
-    result, *given = getattr(_bindings(), name)(*arguments)
-    if int(result) == _OUT_OF_MEMORY:
-        raise OutOfMemory(f"{name}: out of memory")
-    if int(result):
-        raise CudaError(f"{name}: {getattr(result, 'name', result)}")
-    return given[0] if given else None
 
 
 @contextmanager

@@ -107,9 +107,9 @@ class Slot:
         Raises:
             CudaError: Something could not be freed; the rest is.
         """
-        with self.device.active(), self._made:
-            self._src, self._dst = [], []  # views of memory that is freed now
-            self._stream.synchronize()
+        self._src, self._dst = [], []  # views of memory that is freed now
+        with self.device.active():
+            self._made.close()
 
     def _queue(self) -> None:
         self.device.copy_in(self._in, self._host_in, self._stream)
