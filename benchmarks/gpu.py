@@ -134,7 +134,7 @@ def pipelines(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     backend=name,
                     device=asked.device,
                     model=asked.pipeline_model,
-                    codec=None if sink == "null" else "libx264",
+                    codec="auto" if sink == "null" else "libx264",
                     preset=None if sink == "null" else "veryfast",
                     reuse="off",
                     overwrite=True,

@@ -13,7 +13,6 @@ from frames import equal, gpu_of, one, psnr, source, upscale
 
 from vidsr.backends import SessionOptions, get_backend
 from vidsr.backends.cuda import pycuda
-from vidsr.backends.cuda.probing import find_cuda
 from vidsr.backends.engine_cache import EngineCache
 from vidsr.backends.tensorrt.gate import LIMIT_DB
 from vidsr.backends.tensorrt.library import find_library
@@ -142,7 +141,6 @@ def test_the_inspector_confirms_the_types() -> None:
         program = EngineProgram(device, find_library(), engine.data, typed, deployed)
         with device.active():
             layers = json.loads(program.inspect())["Layers"]
-            print(f"\n{find_cuda().devices[0].name}: {program.memory_bytes >> 10} KiB a context", layers)
             program.close()
     finally:
         device.close()

@@ -1,0 +1,1 @@
+"""The fused CUDA kernel: a whole stack of folded convolutions for a tile of a plane, on tensor cores."""
