@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +168,14 @@ def test_choosing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = RowWork(random_stack(np.random.default_rng(1), 40, 32, 2), ())
     assert "do not fit" in str(one.lacks(deep))
     bench = Bench(of, tmp_path, monkeypatch)
-    assert one.availability().devices == ("gpu:0",)
-    assert one.resolve(SessionOptions())["device"] == "Stand-in 0"
-    with pytest.raises(BackendUnavailableError, match="no device 'gpu:7' here"):
-        one.open(of, SessionOptions(device="gpu:7"))
+    assert one.availability().devices == ("cuda:0",)
+    assert one.resolve(SessionOptions())["device_name"] == "Stand-in 0"
+    with pytest.raises(BackendUnavailableError, match="no device 'cuda:7' here"):
+        one.open(of, SessionOptions(device="cuda:7"))
     with pytest.raises(BackendUnavailableError, match="computes in f16, not in bf16"):
         one.open(of, SessionOptions(precision="bf16"))
-    monkeypatch.setattr(backend, "_devices", dict)
-    with pytest.raises(BackendUnavailableError, match=r"no GPU here has compute capability 7\.5"):
+    old = CudaFound((replace(bench.device.info, capability=(7, 0)),), "CUDA 12.8", "")
+    monkeypatch.setattr(backend, "find_cuda", lambda: old)
+    with pytest.raises(BackendUnavailableError, match=r"wants compute capability 7\.5, .* Stand-in 0"):
         one.open(of, SessionOptions())
     assert not bench.device.live

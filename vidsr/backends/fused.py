@@ -87,10 +87,8 @@ class FusedBackend:
             )
         from vidsr.backends.cuda.runner import GpuSession
 
-        loaded: list[tuple[Device, Program]] = []
         with ExitStack() as opened:
-            for info in devices:
-                loaded.append(_loaded(info, deployed, deployed.rows, opened))
+            loaded = [_loaded(info, deployed, deployed.rows, opened) for info in devices]
             opened.pop_all()  # they are the session's, also where it raises
         return GpuSession(deployed, loaded, options.in_flight or _IN_FLIGHT)
 
