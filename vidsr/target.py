@@ -9,15 +9,45 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor, gcd, lcm
+from typing import Protocol
 
 from vidsr.errors import OptionsError
-from vidsr.frame import VideoInfo
 from vidsr.job import MAX_SCALE, parse_size
 
-__all__ = ["Target", "resolve_target", "scale_label", "tile_step"]
+__all__ = ["Shown", "Size", "Target", "resolve_target", "scale_label", "tile_step"]
 
 MAX_SIDE = 1 << 16
 _MAX_ASPECT_TERM = 65535  # H.264 stores the terms of a pixel's shape in 16 bits each
+
+
+class Shown(Protocol):
+    """What of a source decides the result's size: a `vidsr.frame.VideoInfo`, or a `Size`."""
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+
+    @property
+    def rotation(self) -> int:
+        """Degrees that the player turns it."""
+
+    @property
+    def sample_aspect_ratio(self) -> Fraction:
+        """Width of a pixel divided by its height; 0: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A `Shown` of square pixels that nobody turns."""
+
+    width: int
+    height: int
+    rotation: int = 0
+    sample_aspect_ratio: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +76,7 @@ def scale_label(scale: Fraction | int) -> str:
 
 
 def resolve_target(
-    info: VideoInfo,
+    info: Shown,
     scale: Fraction | int | None,
     size: str | None,
     *,
@@ -83,7 +113,7 @@ def resolve_target(
     return target
 
 
-def _sized(info: VideoInfo, size: str, rounding: tuple[int, int], coded: tuple[int, int]) -> Target:
+def _sized(info: Shown, size: str, rounding: tuple[int, int], coded: tuple[int, int]) -> Target:
     turned = info.rotation % 180 == 90
     sides = parse_size(size)
     wanted = sides[::-1] if turned else sides
@@ -118,7 +148,7 @@ def _rounded(side: Fraction, least: int, step: int) -> int:
     return near + step if near < least <= side else near
 
 
-def _same_shape(info: VideoInfo, width: int, height: int, rounding: tuple[int, int]) -> bool:
+def _same_shape(info: Shown, width: int, height: int, rounding: tuple[int, int]) -> bool:
     """Tell whether the proportions are the source's, but for rounding."""
     off_x = abs(width - Fraction(height * info.width, info.height))
     off_y = abs(height - Fraction(width * info.height, info.width))
@@ -133,7 +163,7 @@ def _short(shape: Fraction) -> Fraction:
     return shape.limit_denominator(_MAX_ASPECT_TERM)
 
 
-def _check(info: VideoInfo, target: Target) -> None:
+def _check(info: Shown, target: Target) -> None:
     was = f"{info.width}x{info.height}"
     if target.width < info.width or target.height < info.height:
         raise OptionsError(
