@@ -7,17 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import fake_tensorrt
 import numpy as np
 import pytest
-from cuda_stand_in import StandInDevice
+from fake_gpus import Machine, machine_in
 
 from vidsr.backends import SessionOptions, get_backend
-from vidsr.backends.cuda import pycuda, runner
-from vidsr.backends.cuda.layer import DeviceInfo
 from vidsr.backends.cuda.probing import CudaFound
 from vidsr.backends.engine_cache import EngineCache
-from vidsr.backends.tensorrt import backend, engines
+from vidsr.backends.tensorrt import backend
 from vidsr.errors import BackendError, BackendUnavailableError, EngineBuildError
 from vidsr.frame import PixelFormat, Planes
 from vidsr.models import find_model
@@ -27,47 +24,10 @@ from vidsr.upscaler import Upscaler, UpscalerOptions
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-class Machine:
-    """A machine with two GPUs and TensorRT."""
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.journal = folder / "journal"
-        self.made: list[StandInDevice] = []
-        self.memory = 1 << 28
-        self._patch = monkeypatch
-        infos = tuple(DeviceInfo(i, f"Test {i // 2}", (9, 0), 1 << 28, "580.95") for i in range(3))
-        monkeypatch.setattr(backend, "find_cuda", lambda: CudaFound(infos, "580.95", ""))
-        monkeypatch.setattr(backend, "missing", lambda kind: None)
-        monkeypatch.setattr(pycuda, "missing", lambda: "")
-        monkeypatch.setattr(pycuda, "open_device", self.opened)
-        monkeypatch.setattr(engines, "BUILDER", "fake_tensorrt")
-        monkeypatch.setattr(engines, "_FRAMES", 1)  # the simulation takes its time
-        monkeypatch.setattr(runner, "_ROUNDS", 1)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-        self.library()
-
-    def library(self, **faults: Any) -> fake_tensorrt.FakeTrt:
-        found = fake_tensorrt.library(**faults)
-        self._patch.setattr(backend, "find_library", lambda: found)
-        trt: fake_tensorrt.FakeTrt = found.module
-        return trt
-
-    def opened(self, ordinal: int) -> StandInDevice:
-        self.made.append(StandInDevice(ordinal, self.memory))
-        self.made[-1].info = DeviceInfo(ordinal, f"Test {ordinal // 2}", (9, 0), self.memory, "580.95")
-        return self.made[-1]
-
-    def builds(self) -> list[str]:
-        return self.journal.read_text().splitlines() if self.journal.exists() else []
-
-
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
-    with fake_tensorrt.importable(tmp_path / "journal"):
-        here = Machine(tmp_path, monkeypatch)
+    with machine_in(tmp_path, monkeypatch) as here:
         yield here
-    assert all(device._closed for device in here.made), "every device is given back"
-    assert not [misuse for device in here.made for misuse in device.misuses]
 
 
 def fitting(deployed: Deployed, seed: int = 0) -> Planes:

@@ -19,7 +19,9 @@ _EXTRAS = {
     "watchdog": "watch",
     "ray": "ray",
     "tensorrt": "tensorrt",
+    "tensorrt-rtx-cu13": "tensorrt-rtx",
     "pycuda": "tensorrt",
+    "cuda-bindings": "tensorrt",
 }
 """Which extra of vidsr brings a package."""
 
@@ -59,7 +61,9 @@ def _examine() -> dict[str, dict[str, Any]]:
         "watchdog",
         "ray",
         "tensorrt",
+        "tensorrt-rtx-cu13",
         "pycuda",
+        "cuda-bindings",
     ):
         try:
             versions[package] = version(package)
@@ -70,12 +74,15 @@ def _examine() -> dict[str, dict[str, Any]]:
     for name in BACKENDS:
         state = get_backend(name).availability()
         precisions = f"; {', '.join(state.precisions)}" if state.precisions else ""
-        backends[name] = ("" if state.usable else "absent: ") + state.detail + precisions
+        # Of a driver that is not there the line of the GPUs tells.
+        detail = state.detail.partition("; install")[0] if state.expected else state.detail
+        backends[name] = ("" if state.usable else "absent: ") + detail + precisions
     return {
         "machine": {
             "python": platform.python_version(),
             "system": platform.platform(),
             "cores": f"{usable_cores()} usable",
+            "gpus": _gpus(),
         },
         "packages": versions,
         "backends": backends,
@@ -87,5 +94,30 @@ def _examine() -> dict[str, dict[str, Any]]:
                 "workers.json", "how many workers were the fastest", "a batch with --workers auto"
             ),
             "threads": described("budgets.json", "which threads were the fastest", "a long job"),
+            "backends": described("backends.json", "which of a GPU's backends was the faster", "auto"),
+            "engines": _engines(),
         },
     }
+
+
+def _gpus() -> str:
+    from vidsr.backends.cuda.probing import find_cuda
+
+    found = find_cuda()
+    described = (
+        f"cuda:{one.ordinal} {one.name}, compute capability {one.capability[0]}.{one.capability[1]},"
+        f" {one.memory_bytes >> 20} MiB"
+        for one in found.devices
+    )
+    return f"{'; '.join(described)}; driver {found.driver}" if found.devices else f"none: {found.why}"
+
+
+def _engines() -> str:
+    from vidsr.backends.engine_cache import EngineCache
+    from vidsr.errors import OutputError
+
+    try:
+        cache = EngineCache()
+        return f"{cache.folder}: {len(list(cache.all()))} engines; 'vidsr engines list' tells more"
+    except OutputError as error:
+        return error.message

@@ -211,7 +211,7 @@ class EngineMaker:
         def measure(in_flight: int) -> float:
             with closing(self._alone(engine, typed, deployed, device, in_flight)) as session:
                 if session.in_flight < in_flight:
-                    raise BackendError(session.notes[0])
+                    raise DeviceMemoryError(session.notes[0])
                 results = [deployed.format.pixel_format.allocate(*size) for _ in range(in_flight)]
                 waiting = deque(session.submit(frame, dst) for dst in results)
                 began = perf_counter()
@@ -223,7 +223,10 @@ class EngineMaker:
                     ticket.result()
             return _FRAMES / seconds
 
-        return choose_in_flight(measure)
+        try:
+            return choose_in_flight(measure)
+        except DeviceMemoryError:
+            return 1
 
     def _alone(
         self, engine: bytes, typed: TypedGraph, deployed: Deployed, device: DeviceInfo, in_flight: int
