@@ -48,7 +48,7 @@ def test_a_job_builds_its_engine_and_tells_of_it(machine: Machine, tmp_path: Pat
 
 def test_what_memory_did_not_allow_is_in_the_report(machine: Machine, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", size=(340, 300), times=2)
-    machine.memory = 1_000_000
+    machine.memory = 700_000
     job = Job(source=clip, output=tmp_path / "out.mp4", model="ecbsr-m4c8", backend="tensorrt", reuse="off")
     report = run(job)
     assert report.tiles == "4 tiles of 176x156 pixels a frame"
