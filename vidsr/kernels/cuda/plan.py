@@ -23,7 +23,6 @@ _STRIP = 16
 _MOST_STRIPS = 12
 _SHARED_KIB = {70: 96, 72: 96, 75: 64, 80: 163, 86: 99, 87: 163, 88: 163, 89: 99, 90: 227, 100: 227, 103: 227}
 _SHARED_KIB |= {110: 227, 120: 99, 121: 99}
-_WARPS = 16
 _BANKS_FROM, _BANKS_TO = 10, 22
 
 _MULTIPLY_CLOCKS = 1.6
@@ -102,11 +101,16 @@ def tiling(network: Network, shared: int) -> Tiling | None:
         rows = _most_rows(network, strips, shared)
         # Fewer rows may fit the warps better than the most that the memory holds.
         for fewer in range(min(rows, 8)):
-            for parts in range(1, 1 + _WARPS):
+            for parts in range(1, 1 + _warps(network)):
                 found = _tiling(network, strips, rows - fewer, parts)
                 if found is not None and (best is None or found.clocks < best.clocks):
                     best = found
     return best
+
+
+def _warps(network: Network) -> int:
+    """Return the warps of a block: what registers allow, and it takes more to hide the few mma of 8 features."""
+    return 32 if network.features == 8 and network.scale <= 2 else 16
 
 
 def _shared(network: Network, strips: int, rows: int) -> int:
@@ -132,7 +136,8 @@ def _tiling(network: Network, strips: int, rows: int, parts: int) -> Tiling | No
         return None
     groups = network.features // 8
     results = ceil(network.scale**2 / 8)
-    made = _layer(rows, strips, parts, 1, groups * _MULTIPLY_CLOCKS, 14 + 11 * groups, 0)
+    warps = _warps(network)
+    made = _layer(warps, rows, strips * parts, parts, groups * _MULTIPLY_CLOCKS, 14 + 11 * groups, 0)
     ideal = float(groups)
     for layer in range(2, network.depth + 1):
         last = layer == network.depth
@@ -143,7 +148,13 @@ def _tiling(network: Network, strips: int, rows: int, parts: int) -> Tiling | No
         other = 16 + 50 * blocks if last else 10 + 11 * blocks  # by the compiled code for 9.0
         clocks = multiplications * _MULTIPLY_CLOCKS
         made += _layer(
-            rows - 2 * layer + 2, strips, parts, items, clocks, multiplications + loads + other, 2 * loads
+            warps,
+            rows - 2 * layer + 2,
+            strips * parts * items,
+            parts,
+            clocks,
+            multiplications + loads + other,
+            2 * loads,
         )
         ideal += multiplications * items
     area = width * height
@@ -151,7 +162,7 @@ def _tiling(network: Network, strips: int, rows: int, parts: int) -> Tiling | No
     clocks = (made + 2500 + (rows + 2) * (_STRIP * strips + 3) / 32 * 12 / _ISSUE) / area
     overhead = _multiplications(network, strips, rows) / (ideal * area / _STRIP)
     shared = _shared(network, strips, rows)
-    return Tiling(strips, rows, parts, _WARPS, shared, clocks, overhead, width, height)
+    return Tiling(strips, rows, parts, warps, shared, clocks, overhead, width, height)
 
 
 def _multiplications(network: Network, strips: int, rows: int) -> float:
@@ -164,9 +175,9 @@ def _multiplications(network: Network, strips: int, rows: int) -> float:
 
 
 def _layer(
-    rows: int, strips: int, parts: int, items: int, multiply: float, issued: float, extra_loads: float
+    warps: int, rows: int, items: int, parts: int, multiply: float, issued: float, extra_loads: float
 ) -> float:
     """Return the clocks of a convolution: the slowest warp's share, at the rate of what limits it."""
-    turns = ceil(strips * parts * items / _WARPS)
-    share = ceil(rows / parts) * turns * _WARPS  # rows of 16 pixels, as if all warps did the most of any
-    return share * max(multiply, issued / _ISSUE) + turns * _WARPS * extra_loads + 150
+    turns = ceil(items / warps) * warps
+    share = ceil(rows / parts) * turns  # rows of 16 pixels, as if all warps did the most of any
+    return share * max(multiply, issued / _ISSUE) + turns * extra_loads + 150
