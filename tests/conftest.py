@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from required import require
 
 if TYPE_CHECKING:
     from vidsr.backends.tensorrt.library import Library
@@ -41,20 +42,6 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = Path(folder.name) / "cache"  # what is measured in tests is nothing for the user's own jobs
     cache.mkdir()
     os.environ["XDG_CACHE_HOME"] = str(cache)
-
-
-def require(name: str, why: str) -> None:
-    """Skip the running test, or fail it where VIDSR_REQUIRE (comma separated) lists `name`.
-
-    A machine that is there to test a part must not pass by skipping it.
-
-    Args:
-        name: The part that is absent: data, compiler, gpu, ffmpeg, ...
-        why: What is absent and how to provide it, one line.
-    """
-    if name in os.environ.get("VIDSR_REQUIRE", "").replace(" ", "").split(","):
-        pytest.fail(f"VIDSR_REQUIRE asks for '{name}': {why}", pytrace=False)
-    pytest.skip(why)
 
 
 @pytest.fixture(scope="session")

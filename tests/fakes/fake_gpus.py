@@ -11,7 +11,7 @@ import fake_tensorrt
 import pytest
 from cuda_stand_in import StandInDevice
 
-from vidsr.backends.cuda import pycuda, runner
+from vidsr.backends.cuda import pycuda, runner, speed
 from vidsr.backends.cuda.layer import DeviceInfo
 from vidsr.backends.cuda.probing import CudaFound
 from vidsr.backends.tensorrt import backend, engines
@@ -31,7 +31,7 @@ class Machine:
         monkeypatch.setattr(pycuda, "missing", lambda: "")
         monkeypatch.setattr(pycuda, "open_device", self.opened)
         monkeypatch.setattr(engines, "BUILDER", "fake_tensorrt")
-        monkeypatch.setattr(engines, "_FRAMES", 1)  # the simulation takes its time
+        monkeypatch.setattr(speed, "_FRAMES", 1)  # the simulation takes its time
         monkeypatch.setattr(runner, "_ROUNDS", 1)
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
         self.library()

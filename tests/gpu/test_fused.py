@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import require
+from required import require
 
 from vidsr.backends import get_backend
 from vidsr.backends.base import Session, SessionOptions

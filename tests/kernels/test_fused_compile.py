@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import require
+from required import require
 
 from vidsr.errors import EngineBuildError
 from vidsr.kernels.cuda import compile as compiling

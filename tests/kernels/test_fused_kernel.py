@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import require
 from emulation import Emulation
+from required import require
 from stacks import conv3x3, expected, picture, random_stack, rounded, shuffled
 from test_resample import along, phases
 

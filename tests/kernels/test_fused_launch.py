@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import require
+from required import require
 
 from vidsr.kernels.cuda.plan import Network, tiling
 

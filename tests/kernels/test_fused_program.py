@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import require
 from cuda_stand_in import StandInDevice
 from fused_stand_in import CUBIN, StandInDriver, emulated, padded
+from required import require
 from stacks import expected, picture, random_stack
 from test_resample import along
 
 import vidsr.backends.fused as backend
 import vidsr.backends.fused_program as program
 from vidsr.backends.base import SessionOptions
+from vidsr.backends.cuda import runner, speed
 from vidsr.backends.cuda.layer import CudaError, OutOfMemory
 from vidsr.backends.cuda.probing import CudaFound
 from vidsr.backends.fused_program import FusedProgram
@@ -74,7 +75,7 @@ class Bench:
 
     @contextmanager
     def session(self) -> Any:
-        session = backend.BACKEND.open(self.of, SessionOptions())
+        session = backend.BACKEND.open(self.of, SessionOptions(in_flight=3))
         try:
             yield session
         finally:
@@ -145,7 +146,7 @@ def test_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_launch_that_fails_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     of = deployed(random_stack(np.random.default_rng(1), 1, 8, 2), "gray", 9, 9)
     bench = Bench(of, tmp_path, monkeypatch, graphs=False)
-    session = backend.BACKEND.open(of, SessionOptions())
+    session = backend.BACKEND.open(of, SessionOptions(in_flight=2))
     pixels = of.format.pixel_format
     planes = (pixels.allocate(9, 9), pixels.allocate(18, 18))
     session.submit(*planes).result()
@@ -179,3 +180,27 @@ def test_choosing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BackendUnavailableError, match=r"wants compute capability 7\.5, .* Stand-in 0"):
         one.open(of, SessionOptions())
     assert not bench.device.live
+
+
+def test_how_many_frames_at_once_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    of = deployed(random_stack(np.random.default_rng(1), 1, 8, 2), "gray", 9, 9)
+    bench, opened = Bench(of, tmp_path, monkeypatch), []
+
+    def fresh(ordinal: int) -> StandInDevice:
+        bench.device = StandInDevice(ordinal)
+        bench.driver.device = bench.device
+        opened.append(bench.device)
+        return bench.device
+
+    monkeypatch.setattr(backend.pycuda, "open_device", fresh)
+    monkeypatch.setattr(speed, "_FRAMES", 1)
+    monkeypatch.setattr(runner, "_ROUNDS", 1)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    counts = []
+    for _ in range(2):
+        session = backend.BACKEND.open(of, SessionOptions())
+        assert session.in_flight in (2, 3, 4)
+        session.close()
+        counts.append(len(opened))
+    assert counts == [4, 5], "two, three and four frames at once are tried, and the best is opened"
+    assert not [misuse for device in opened for misuse in device.misuses]

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import require
+from required import require
 
 from vidsr.backends.cuda import probing
 from vidsr.backends.cuda.layer import DeviceInfo

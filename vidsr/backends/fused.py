@@ -14,10 +14,13 @@ from vidsr.backends.base import Availability, SessionOptions
 from vidsr.backends.cuda import choosing, pycuda
 from vidsr.backends.cuda.layer import CudaError
 from vidsr.backends.cuda.probing import find_cuda
+from vidsr.backends.cuda.speed import fastest_in_flight
 from vidsr.caches import cache_file
 from vidsr.errors import BackendUnavailableError, EngineBuildError
+from vidsr.identity import own_version
 from vidsr.kernels.cuda import compile as compiling
 from vidsr.kernels.cuda import plan
+from vidsr.remembered import key_of, recall, remember
 
 if TYPE_CHECKING:
     from vidsr.backends.base import Session
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BACKEND", "FusedBackend"]
 
-_IN_FLIGHT = 3
+_FILE = "gpus.json"
 _PRECISION = "f16"
 _LEAST = (7, 5)
 """Compute capability: of the first tensor cores with m16n8k8."""
@@ -87,10 +90,33 @@ class FusedBackend:
             )
         from vidsr.backends.cuda.runner import GpuSession
 
+        at_once = options.in_flight or self._fastest(deployed, deployed.rows, devices[0])
         with ExitStack() as opened:
             loaded = [_loaded(info, deployed, deployed.rows, opened) for info in devices]
             opened.pop_all()  # they are the session's, also where it raises
-        return GpuSession(deployed, loaded, options.in_flight or _IN_FLIGHT)
+        return GpuSession(deployed, loaded, at_once)
+
+    def _fastest(self, deployed: Deployed, rows: RowWork, info: DeviceInfo) -> int:
+        """Return how many frames at once are fastest: remembered, or measured now."""
+        from vidsr.backends.cuda.runner import GpuSession
+
+        where = {"gpu": info.name, "capability": info.capability, "driver": info.driver}
+        key = key_of({"what": "fused", "vidsr": own_version(), "graph": deployed.digest, **where})
+        file = cache_file(_FILE)
+        found = None if file is None else recall(file, key)
+        if found is not None and isinstance(number := found.get("frames"), float | int) and 1 <= number <= 4:
+            return int(number)
+
+        def opened(in_flight: int) -> GpuSession:
+            with ExitStack() as stack:
+                loaded = _loaded(info, deployed, rows, stack)
+                stack.pop_all()
+            return GpuSession(deployed, [loaded], in_flight)
+
+        fastest = fastest_in_flight(opened, deployed)
+        if file is not None:
+            remember(file, key, {"frames": fastest})
+        return fastest
 
     def _choose(self, options: SessionOptions) -> tuple[DeviceInfo, ...]:
         found = self.availability()

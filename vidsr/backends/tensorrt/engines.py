@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from vidsr.backends.cuda import pycuda
 from vidsr.backends.cuda.layer import CudaError, OutOfMemory
-from vidsr.backends.cuda.runner import GpuSession, choose_in_flight
+from vidsr.backends.cuda.runner import GpuSession
+from vidsr.backends.cuda.speed import fastest_in_flight
 from vidsr.backends.tensorrt.builder import BuildOptions
-from vidsr.backends.tensorrt.gate import check, frames_for
+from vidsr.backends.tensorrt.gate import check
 from vidsr.backends.tensorrt.making import engine_for, key_for
 from vidsr.backends.tensorrt.process import BUILDER
 from vidsr.backends.tensorrt.program import EngineProgram
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EngineMaker"]
 
-_FRAMES = 24  # of one measurement of speed
 _RANGE = re.compile(r"(\d+)x(\d+)\.\.(\d+)x(\d+)\.\.(\d+)x(\d+)")
 
 
@@ -205,28 +203,9 @@ class EngineMaker:
 
     def _fastest(self, engine: bytes, typed: TypedGraph, deployed: Deployed, device: DeviceInfo) -> int:
         """Return how many frames at once are fastest."""
-        frame = next(iter(frames_for(deployed)))
-        size = (deployed.out_width, deployed.out_height)
-
-        def measure(in_flight: int) -> float:
-            with closing(self._alone(engine, typed, deployed, device, in_flight)) as session:
-                if session.in_flight < in_flight:
-                    raise DeviceMemoryError(session.notes[0])
-                results = [deployed.format.pixel_format.allocate(*size) for _ in range(in_flight)]
-                waiting = deque(session.submit(frame, dst) for dst in results)
-                began = perf_counter()
-                for number in range(_FRAMES):
-                    waiting.popleft().result()
-                    waiting.append(session.submit(frame, results[number % in_flight]))
-                seconds = perf_counter() - began
-                for ticket in waiting:
-                    ticket.result()
-            return _FRAMES / seconds
-
-        try:
-            return choose_in_flight(measure)
-        except DeviceMemoryError:
-            return 1
+        return fastest_in_flight(
+            lambda number: self._alone(engine, typed, deployed, device, number), deployed
+        )
 
     def _alone(
         self, engine: bytes, typed: TypedGraph, deployed: Deployed, device: DeviceInfo, in_flight: int
