@@ -109,7 +109,7 @@ def tiling(network: Network, shared: int) -> Tiling | None:
 
 
 def _warps(network: Network) -> int:
-    """Return the warps of a block: what registers allow, and it takes more to hide the few mma of 8 features."""
+    """Return the warps of a block: as many as registers allow; 8 features have few mma to wait behind."""
     return 32 if network.features == 8 and network.scale <= 2 else 16
 
 
