@@ -7,14 +7,14 @@ is cut or changed is made again.
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from vidsr.errors import EngineBuildError
+from vidsr.atomic import write_atomically
+from vidsr.errors import EngineBuildError, OutputError
 from vidsr.kernels.cuda.plan import Network, Tiling, shared_bytes, tiling
 
 __all__ = ["Compiled", "build", "compiled", "missing", "options_for", "source"]
@@ -167,14 +167,9 @@ def _kept(path: Path) -> bytes | None:
 
 def _keep(path: Path, cubin: bytes) -> None:
     """Write the file, whole or not at all; a disk that refuses costs the next process a second."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
+    with suppress(OSError, OutputError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(hashlib.sha256(cubin).digest() + cubin)
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        write_atomically(path, hashlib.sha256(cubin).digest() + cubin)
 
 
 def _dotted(capability: tuple[int, int]) -> str:

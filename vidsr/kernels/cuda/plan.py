@@ -109,11 +109,7 @@ def tiling(network: Network, shared: int) -> Tiling | None:
 
 
 def _warps(network: Network) -> int:
-<<<<<<< HEAD
-    """Return the warps of a block: what registers allow; 8 features have few mma to hide latencies behind."""
-=======
     """Return the warps of a block: as many as registers allow; 8 features have few mma to wait behind."""
->>>>>>> h-fused
     return 32 if network.features == 8 and network.scale <= 2 else 16
 
 
