@@ -59,13 +59,14 @@ def get_backend(name: str) -> Backend:
 def automatic_names() -> tuple[str, ...]:
     """Return what `auto` may take here, and what it would take if it were usable, in turn.
 
-    Left out is what auto never takes on this machine's devices, usable as it is: torch without a GPU.
+    Left out is what nobody expects: backends for GPUs where there is no driver.
     """
-    return tuple(name for name in AUTO_ORDER if not _by_name_alone(get_backend(name).availability()))
+    return tuple(name for name in AUTO_ORDER if not _left_out(get_backend(name).availability()))
 
 
-def _by_name_alone(found: Availability) -> bool:
-    return found.usable and set(found.devices) <= set(found.only_by_name)
+def _left_out(found: Availability) -> bool:
+    by_name_alone = found.usable and set(found.devices) <= set(found.only_by_name)
+    return found.expected or by_name_alone
 
 
 def choose_backend(

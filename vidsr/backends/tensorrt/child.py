@@ -35,6 +35,9 @@ def main(arguments: list[str]) -> int:
     """Build; the exit code is 0 where an engine is left."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches both; the parent decides
     _die_with_parent()
+    os.environ.setdefault(
+        "CUDA_MODULE_LOADING", "LAZY"
+    )  # CUDA's own default since 12.2: kernels as they are needed
     module, folder, messages = arguments[0], Path(arguments[1]), int(arguments[2])
     os.set_inheritable(messages, False)
     with os.fdopen(messages, "w", encoding="utf-8", buffering=1) as out:
