@@ -143,7 +143,7 @@ def test_memory_is_a_column(capfd: pytest.CaptureFixture[str]) -> None:
         ("--format nv12", "--format: nv12 is not a planar gray, yuv or gbr format"),
         ("esrgan", "no model 'esrgan' at scale 2; there are"),
         ("--backend openvin", "no backend 'openvin'; did you mean openvino?"),
-        ("--precision f16", "--precision takes auto, f32, bf16"),
+        ("--precision f8", "--precision takes auto, f32, bf16, f16"),
         ("--rounds 0", "--rounds must be 1 to 1000, not 0"),
         ("--seconds nan", "--seconds must be more than 0"),
         ("--threads -1", "--threads must be 0 to 1024, not -1"),

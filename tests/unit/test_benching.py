@@ -251,7 +251,7 @@ def test_memory_is_measured_in_a_process_of_its_own() -> None:
     # A plane at twice the width, and one at twice the height as well: 3 MB. Making frames took more before.
     assert 1 << 20 < need < 8 << 20
     assert need + (20 << 20) < whole < 1 << 30
-    with pytest.raises(BackendError, match=r"its process ended with code 2 \(the backend nearest has only"):
+    with pytest.raises(BackendError, match=r"its process ended with code 1 \(the backend nearest has only"):
         memory_of(_setting("gpu"), "yuv420p", SIZE, (64, 48), 1)
 
 
