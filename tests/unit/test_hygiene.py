@@ -7,6 +7,7 @@ import pytest
 pytest_plugins = ["pytester"]
 
 _CONFTEST = (Path(__file__).parents[1] / "conftest.py").read_text()
+_REQUIRED = (Path(__file__).parents[1] / "required.py").read_text()
 _TESTS = """
 import os, tempfile, threading
 
@@ -34,6 +35,7 @@ def test_leftovers_fail_their_test(pytester: pytest.Pytester) -> None:
     assert "_GRACE_S = 2.0" in _CONFTEST
     pytester.makeconftest(_CONFTEST.replace("_GRACE_S = 2.0", "_GRACE_S = 0.1"))
     pytester.makepyfile(_TESTS)
+    pytester.makepyfile(required=_REQUIRED)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=5, errors=4)
     for text in ("thread vidsr-left", "open file", "pipe:", ".left"):
@@ -48,6 +50,7 @@ def test_required_data_must_be_there(
     monkeypatch.setenv("VIDSR_TEST_DATA", str(pytester.path))
     pytester.makeconftest(_CONFTEST)
     pytester.makepyfile("def test_it(data): pass")
+    pytester.makepyfile(required=_REQUIRED)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(**{"errors" if outcome == "failed" else outcome: 1})
     result.stdout.fnmatch_lines(

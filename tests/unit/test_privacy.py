@@ -33,14 +33,15 @@ sys.addaudithook(hook)
 _USE = """
 import sys
 from pathlib import Path
-from vidsr.backends import AUTO_ORDER, SessionOptions, get_backend
+from vidsr.backends import SessionOptions, automatic_names, get_backend
 from vidsr.frame import PixelFormat
 from vidsr.models import FrameFormat, deploy, find_model
 
 pixels = PixelFormat.parse("yuv420p")
 deployed = deploy(find_model(sys.argv[1], 2), FrameFormat(pixels), 32, 16)
-for backend in map(get_backend, AUTO_ORDER):
-    if backend.name != "kernel" or backend.availability().usable:
+assert "openvino" in automatic_names()
+for backend in map(get_backend, automatic_names()):
+    if backend.name == "openvino" or backend.availability().usable:
         session = backend.open(deployed, SessionOptions())
         session.submit(pixels.allocate(32, 16), pixels.allocate(64, 32)).result()
         session.close()
