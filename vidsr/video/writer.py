@@ -19,6 +19,7 @@ from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import new_frame
 from vidsr.video.nvenc import NVENC, is_nvenc, refusal
+from vidsr.video.steady import steady_options
 
 __all__ = ["OutputFrame", "SegmentWriter", "segment_suffix"]
 
@@ -226,7 +227,7 @@ class SegmentWriter:
 
 def _open_encoder(container: Any, settings: EncoderSettings) -> Any:
     color = settings.color
-    options = dict(settings.options)
+    options = steady_options(settings)
     try:
         stream = container.add_stream(settings.codec, rate=settings.frame_rate, options=options)
         context = stream.codec_context
