@@ -1,0 +1,281 @@
+"""VapourSynth: ``upscale(clip)`` in a script, with the very samples that the command line makes.
+
+std.ModifyFrame calls its selector for one frame at a time, so one filter would keep one frame in the network.
+The clip is dealt out to as many lanes as the network takes frames at once, each a ModifyFrame of its own, and
+taken together again: `Interleave(SelectEvery(...), ...)`. Lanes share the networks, one a format of frames.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vidsr.errors import (
+    BackendUnavailableError,
+    OptionsError,
+    UnsupportedFormatError,
+    VidsrError,
+)
+from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat, Planes
+from vidsr.job import Job
+from vidsr.models.deploy import FrameFormat
+from vidsr.opening import Way, decide, open_way
+from vidsr.upscaler import Upscaler
+from vidsr.video.formats import LAYOUTS, MATRICES, guessed_location, guessed_matrix
+
+__all__ = ["MAX_STREAMS", "upscale"]
+
+MAX_STREAMS = 64
+"""Frames in the network at once, at most."""
+
+_LOCATIONS = dict(enumerate(ChromaLocation))  # the order is VapourSynth's, which is H.273's
+_GBR = (1, 2, 0)
+"""Of VapourSynth's planes R, G, B those that are G, B, R."""
+
+
+def upscale(
+    clip: Any,
+    model: str = "ecbsr",
+    scale: Fraction | float | None = None,
+    backend: str = "auto",
+    tile: int | None = None,
+    num_streams: int | None = None,
+    *,
+    size: str | None = None,
+    device: str = "auto",
+    precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto",
+    fast: bool = False,
+    threads: int = 0,
+    chroma: Literal["bicubic", "nearest"] = "bicubic",
+) -> Any:
+    """Return a clip, enlarged: same format, same frame properties, frames in any order.
+
+    The first frame is asked for at once: its _Matrix, _Range (or _ColorRange) and _ChromaLocation decide what
+    is opened. Each further frame's decide for itself. What is not tagged is guessed as for files.
+
+    Args:
+        clip: Gray, YUV or RGB, integers of 8 to 16 bits, of one format and size.
+        model: As `Job.model`; "auto" is what suits clean sources.
+        scale: Such as 2 or 1.5; None: 2, or what `size` says.
+        backend: As `Job.backend`.
+        tile: Side of a tile in source pixels; 0: whole frames; None: the backend's choice.
+        num_streams: Frames in the network at once; None: the backend's choice. Each waits in a thread of the
+            core's while it is computed.
+        size: Instead of a scale, as `Job.size`: "1920x1080", "1920x", "x1080".
+        device: As `Job.device`.
+        precision: As `Job.precision`.
+        fast: As `Job.fast`.
+        threads: As `Job.threads`; 0: all cores.
+        chroma: As `Job.chroma`.
+
+    Raises:
+        vapoursynth.Error: The clip, the options or the machine will not do; one line, with what to do.
+    """
+    try:
+        import vapoursynth as vs
+    except ImportError as error:
+        hint = "in Python 3.12 or newer run: pip install 'vidsr[vapoursynth]'"
+        raise BackendUnavailableError("VapourSynth is not installed here", hint=hint) from error
+    try:
+        pixels = _pixels_of(clip, vs)
+        if num_streams is not None and not 1 <= num_streams <= MAX_STREAMS:
+            raise OptionsError(f"num_streams takes 1 to {MAX_STREAMS}, not {num_streams}")
+        job = Job(
+            source=Path("-"),
+            model=model,
+            scale=None if scale is None else Fraction(str(scale)),
+            size=size,
+            backend=backend,
+            tile="auto" if tile is None else str(tile),
+            device=device,
+            precision=precision,
+            fast=fast,
+            threads=threads,
+            chroma=chroma,
+        )
+        with clip.get_frame(0) as first:
+            form = _form_of(first.props, pixels, (clip.width, clip.height), chroma)
+        networks = _Networks(job, (clip.width, clip.height), num_streams or 0)
+        way, upscaler = networks.at(form)
+    except (VidsrError, ValueError, ArithmeticError) as error:
+        raise vs.Error(f"vidsr: {error}") from None
+    width, height = way.target.size
+    large = vs.core.std.BlankClip(clip, width=width, height=height, keep=True)
+    return _dealt(clip, large, _Selector(networks, pixels, vs), upscaler.in_flight, vs.core)
+
+
+def _dealt(clip: Any, large: Any, selector: _Selector, lanes: int, core: Any) -> Any:
+    """Return the frames of `large`, made by a selector in lanes that each work on one frame at a time."""
+    lanes = min(lanes, clip.num_frames)
+    if lanes == 1:
+        return core.std.ModifyFrame(large, clip, selector)
+
+    def lane(number: int) -> Any:
+        small, empty = (
+            core.std.SelectEvery(c, cycle=lanes, offsets=number, modify_duration=False) for c in (clip, large)
+        )
+        return core.std.ModifyFrame(empty, small, selector)
+
+    return core.std.Interleave([lane(number) for number in range(lanes)], modify_duration=False)
+
+
+class _Networks:
+    """The networks of a clip, opened when a frame needs them and closed with the last filter that could."""
+
+    def __init__(self, job: Job, size: tuple[int, int], in_flight: int) -> None:
+        self._job, self._size, self._in_flight = job, size, in_flight
+        self.chroma: Literal["bicubic", "nearest"] = job.chroma
+        self._open: dict[FrameFormat, tuple[Way, Upscaler]] = {}
+        self._opening = threading.Lock()
+        weakref.finalize(self, _close, self._open)
+
+    def at(self, form: FrameFormat) -> tuple[Way, Upscaler]:
+        """Return how frames of a format are enlarged, and what does it.
+
+        Raises:
+            VidsrError: It cannot be.
+        """
+        with self._opening:
+            if form not in self._open:
+                way = decide(self._job, form, self._size)
+                _check_size(way)
+                self._open[form] = way, open_way(way, in_flight=self._in_flight)
+            return self._open[form]
+
+    def __len__(self) -> int:
+        """Return how many are open."""
+        return len(self._open)
+
+
+def _close(networks: dict[FrameFormat, tuple[Way, Upscaler]]) -> None:
+    for _, upscaler in networks.values():
+        upscaler.close()
+    networks.clear()
+
+
+class _Selector:
+    """What std.ModifyFrame calls: from a frame to an enlarged frame."""
+
+    def __init__(self, networks: _Networks, pixels: PixelFormat, vs: Any) -> None:
+        self._networks, self._pixels, self._vs = networks, pixels, vs
+        self._order = _GBR if pixels.family == "gbr" else range(pixels.plane_count)
+        self._failure = _failure_of(vs)
+
+    def __call__(self, n: int, f: Any) -> Any:
+        """Return frame `n`, made of `f`."""
+        try:
+            form = _form_of(f.props, self._pixels, (f.width, f.height), self._networks.chroma)
+            way, upscaler = self._networks.at(form)
+            made = self._vs.core.create_video_frame(f.format, *way.target.size)
+            upscaler.submit(_planes_of(f, self._order), _planes_of(made, self._order)).result()
+        except VidsrError as error:
+            raise self._failure(f"frame {n}: {error}") from None
+        made.props = f.props
+        _reshape(made.props, way.target.sample_aspect_ratio)
+        return made
+
+
+def _pixels_of(clip: Any, vs: Any) -> PixelFormat:
+    """Return what a clip's planes are.
+
+    Raises:
+        UnsupportedFormatError: They are not integers of 8 to 16 bits, or change on the way.
+    """
+    form = clip.format
+    if not clip.width or not clip.height:
+        raise UnsupportedFormatError(
+            "the clip's size varies", hint="bring all frames to one size first, with clip.resize"
+        )
+    if form is None or form.color_family == vs.UNDEFINED:
+        raise UnsupportedFormatError(
+            "the clip's format varies", hint="bring all frames to one format first, with clip.resize"
+        )
+    if form.sample_type != vs.INTEGER or not 8 <= form.bits_per_sample <= 16:
+        wanted = form.replace(sample_type=vs.INTEGER, bits_per_sample=16).name
+        raise UnsupportedFormatError(
+            f"{form.name} is none of the formats of 8 to 16 bit integers",
+            hint=f"convert it first: clip.resize.Point(format=vs.{wanted})",
+        )
+    depth = "" if form.bits_per_sample == 8 else f"{form.bits_per_sample}le"
+    if form.color_family == vs.GRAY:
+        return PixelFormat.parse(f"gray{depth}")
+    if form.color_family == vs.RGB:
+        return PixelFormat.parse(f"gbrp{depth}")
+    shifts = (form.subsampling_w, form.subsampling_h)
+    if shifts not in LAYOUTS:
+        raise UnsupportedFormatError(
+            f"{form.name}: chroma that is subsampled like this is not handled",
+            hint="convert it first: clip.resize.Bicubic(format=vs.YUV444P16)",
+        )
+    return PixelFormat.parse(f"yuv{LAYOUTS[shifts]}p{depth}")
+
+
+def _form_of(
+    props: Mapping[str, Any], pixels: PixelFormat, size: tuple[int, int], chroma: Any
+) -> FrameFormat:
+    """Return what a frame is by its properties, and by guesses as for files where they do not say.
+
+    Raises:
+        UnsupportedFormatError: It is two fields.
+    """
+    if props.get("_FieldBased"):
+        raise UnsupportedFormatError(
+            "the frame is two fields, woven",
+            hint="deinterlace first, or say that it is progressive: clip.std.SetFieldBased(0)",
+        )
+    if pixels.family == "gbr":
+        return FrameFormat(pixels, Matrix.RGB, ColorRange.FULL, chroma=chroma)
+    matrix = MATRICES.get(props.get("_Matrix", 2))
+    if matrix is None or matrix is Matrix.RGB:
+        matrix = guessed_matrix(*size, props.get("_Primaries", 2))
+    full = props.get("_Range")
+    if full is None and "_ColorRange" in props:
+        full = not props["_ColorRange"]  # the older name, with the numbers the other way round
+    if full is None:
+        full = pixels.family == "gray"
+    location = guessed_location(matrix)
+    if pixels.subsampled:
+        location = _LOCATIONS.get(props.get("_ChromaLocation", -1), location)
+    return FrameFormat(pixels, matrix, ColorRange.FULL if full else ColorRange.LIMITED, location, chroma)
+
+
+def _planes_of(frame: Any, order: Sequence[int]) -> Planes:
+    """Return views of a frame's planes, in our order."""
+    return tuple(np.asarray(frame[number]) for number in order)
+
+
+def _check_size(way: Way) -> None:
+    pixels, size = way.form.pixel_format, way.target.size
+    steps = [1 << shift for shift in pixels.chroma_shifts]
+    if any(side % step for side, step in zip(size, steps, strict=True)):
+        raise OptionsError(
+            f"a result of {size[0]}x{size[1]} does not go with chroma that is subsampled like this",
+            hint=f"ask for multiples of {steps[0]} across and {steps[1]} down",
+        )
+
+
+def _reshape(props: Any, shape: Fraction) -> None:
+    """Note that pixels are `shape` times as wide for their height as the source's."""
+    if shape == 1:
+        return
+    across, down = props.get("_SARNum", 0), props.get("_SARDen", 0)
+    shape *= Fraction(across, down) if across > 0 and down > 0 else 1
+    props["_SARNum"], props["_SARDen"] = shape.numerator, shape.denominator
+
+
+def _failure_of(vs: Any) -> type[Exception]:
+    """Return an error for selectors: VapourSynth tells of them by their traceback, and this one has none."""
+
+    class Error(vs.Error):  # type: ignore[misc]
+        @property
+        def __traceback__(self) -> None:
+            return None
+
+    Error.__module__, Error.__qualname__ = "vidsr", "Error"
+    return Error
