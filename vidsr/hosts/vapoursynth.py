@@ -7,6 +7,7 @@ taken together again: `Interleave(SelectEvery(...), ...)`. Lanes share the netwo
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vidsr.backends import get_backend
 from vidsr.errors import (
     BackendUnavailableError,
     OptionsError,
@@ -35,8 +37,26 @@ MAX_STREAMS = 64
 """Frames in the network at once, at most."""
 
 _LOCATIONS = dict(enumerate(ChromaLocation))  # the order is VapourSynth's, which is H.273's
+_IMPORT_FIRST = (
+    "; import vidsr.hosts.vapoursynth before anything uses vs.core: vs-mlrt's OpenVINO was first"
+)
 _GBR = (1, 2, 0)
 """Of VapourSynth's planes R, G, B those that are G, B, R."""
+
+
+def _before_plugins() -> None:
+    """Load OpenVINO before VapourSynth loads vs-mlrt's plugin for it, where that lies beside VapourSynth.
+
+    Its libraries have the names of ours, and what is loaded first serves both: ours serves vs-mlrt too, but
+    OpenVINO's Python refuses vs-mlrt's.
+    """
+    found = importlib.util.find_spec("vapoursynth")
+    folders = (found.submodule_search_locations or ()) if found else ()
+    if any(Path(folder).glob("plugins/**/*vsov*") for folder in folders):
+        get_backend("openvino").availability()
+
+
+_before_plugins()
 
 
 def upscale(
@@ -104,7 +124,8 @@ def upscale(
         networks = _Networks(job, (clip.width, clip.height), num_streams or 0)
         way, upscaler = networks.at(form)
     except (VidsrError, ValueError, ArithmeticError) as error:
-        raise vs.Error(f"vidsr: {error}") from None
+        more = "OpenVINO does not start" in str(error) and hasattr(vs.core, "ov")
+        raise vs.Error(f"vidsr: {error}{_IMPORT_FIRST if more else ''}") from None
     width, height = way.target.size
     large = vs.core.std.BlankClip(clip, width=width, height=height, keep=True)
     return _dealt(clip, large, _Selector(networks, pixels, vs), upscaler.in_flight, vs.core)
