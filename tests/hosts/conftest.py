@@ -1,0 +1,73 @@
+"""Fixtures for the tests of hosts."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import require
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests/media")]
+
+
+@pytest.fixture(scope="session")
+def vapoursynth_python() -> Path:
+    """An interpreter with VapourSynth and what vidsr needs."""
+    named = os.environ.get("VIDSR_VAPOURSYNTH_PYTHON", "")
+    python = Path(named or ROOT / ".vapoursynth/bin/python").absolute()
+    if not python.is_file():
+        require(
+            "vapoursynth",
+            f"{python}: there is no such interpreter; run python tests/hosts/make_vapoursynth.py FOLDER"
+            " and set VIDSR_VAPOURSYNTH_PYTHON to FOLDER/bin/python",
+        )
+    return python
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a process that imports this tree's vidsr."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+
+
+@pytest.fixture(scope="module")
+def inside(
+    vapoursynth_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Any]]:
+    """Calls a function of vapoursynth_child.py in a process with VapourSynth; its failure is the test's."""
+    child = Path(__file__).with_name("vapoursynth_child.py")
+    log = tmp_path_factory.mktemp("child") / "log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [str(vapoursynth_python), str(child)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=child_environment(),
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def call(name: str, **arguments: Any) -> Any:
+            process.stdin.write(json.dumps([name, arguments]) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                pytest.fail(f"the process with VapourSynth has ended: {log.read_text()}")
+            answer = json.loads(line)
+            if "failed" in answer:
+                pytest.fail(answer["failed"])
+            return answer["returned"]
+
+        yield call
+        process.stdin.close()
+        code = process.wait(timeout=60)
+    if code:
+        pytest.fail(f"the process with VapourSynth has ended with {code}: {log.read_text()}")
