@@ -4,9 +4,9 @@
     PYTHONPATH=. FOLDER/bin/python benchmarks/vapoursynth_host.py CLIP [--model ecbsr] [--backends kernel ...]
 
 Both run in this process. A round runs each way once, every other round backwards, and each way's figure is
-its median; "of vidsr" is the median over rounds of the ratio to the job's. The clock starts at the ninth frame
-and leaves start-up out. VapourSynth reads with bestsource, a job with PyAV; --blank leaves decoding out of
-VapourSynth's part, which shows what it costs. "one filter" is a single std.ModifyFrame, "lanes" is what
+its median; "of vidsr" is the median over rounds of the ratio to the job's. The clock starts at the ninth
+frame and leaves start-up out. VapourSynth reads with bestsource, a job with PyAV; --blank leaves decoding out
+of VapourSynth's part, which shows what it costs. "one filter" is a single std.ModifyFrame, "lanes" is what
 `vidsr.hosts.vapoursynth` does; the number is the core's threads.
 """
 

@@ -1,4 +1,4 @@
-"""vidsr.hosts.vapoursynth, in a process of its own with VapourSynth: planes, properties, errors, nothing left."""
+"""vidsr.hosts.vapoursynth, in a process of its own: planes, properties, errors, and that nothing is left."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import av
 import pytest
-from conftest import ROOT, child_environment
 from synth import make_clip
+from vapoursynth_process import ROOT, child_environment, inside
 
 import vidsr
 from vidsr.errors import UnsupportedFormatError
@@ -19,6 +19,7 @@ from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat
 from vidsr.hosts import vapoursynth as host
 from vidsr.video.formats import planes_of
 
+__all__ = ["inside"]  # pytest finds this fixture here
 Inside = Callable[..., Any]
 FRAMES = 60
 YUV = PixelFormat.parse("yuv420p")

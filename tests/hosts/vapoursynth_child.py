@@ -1,4 +1,4 @@
-"""What tests/hosts/test_vapoursynth.py asks of a process with VapourSynth: functions by name, JSON in and out.
+"""What test_vapoursynth.py asks of a process with VapourSynth: functions by name, JSON in and out.
 
 What compares planes takes as truth what an `Upscaler` makes of the same planes, without VapourSynth's frames.
 """
