@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -30,11 +31,14 @@ def raw_frames(path: Path) -> list[bytes]:
         return [b"".join(p.tobytes() for p in planes_of(f)) for f in file.decode(video=0)]
 
 
-def piped(python: Path, script: Path, *arguments: str) -> bytes:
-    """What vspipe writes of a script: raw planes."""
+def piped(python: Path, folder: Path, script: Path, *arguments: str) -> bytes:
+    """What vspipe writes of a script: raw planes. It keeps its own settings in a folder."""
     words = [word for argument in arguments for word in ("-a", argument)]
     command = [str(python.with_name("vspipe")), *words, str(script), "-"]
-    done = subprocess.run(command, capture_output=True, env=child_environment(), timeout=120)
+    # It finds its Python by running the command vapoursynth, and writes down where that is.
+    found = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    own = child_environment() | {"PATH": found, "XDG_CONFIG_HOME": str(folder)}
+    done = subprocess.run(command, capture_output=True, env=own, timeout=120)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -56,7 +60,7 @@ def test_same_frames_as_the_command_line(
         f"clip = vs.core.bs.VideoSource({str(clip)!r}, cachemode=0)\n"
         f"upscale(clip, {', '.join(f'{k}={v!r}' for k, v in options.items())}).set_output()\n"
     )
-    assert piped(vapoursynth_python, script) == b"".join(wanted)
+    assert piped(vapoursynth_python, tmp_path, script) == b"".join(wanted)
     raw = tmp_path / "raw"
     inside("random_order", clip=str(clip), into=str(raw), model="ecbsr", backend="kernel")
     assert raw.read_bytes() == b"".join(wanted)
@@ -233,9 +237,9 @@ def test_the_files_run_in_vs_mlrt_unchanged(inside: Inside) -> None:
 
 
 @pytest.mark.slow
-def test_the_example_shows_both_ways(vapoursynth_python: Path) -> None:
+def test_the_example_shows_both_ways(vapoursynth_python: Path, tmp_path: Path) -> None:
     script = ROOT / "examples/vapoursynth.vpy"
-    ours, theirs = (piped(vapoursynth_python, script, f"way={way}") for way in ("vidsr", "mlrt"))
+    ours, theirs = (piped(vapoursynth_python, tmp_path, script, f"way={way}") for way in ("vidsr", "mlrt"))
     assert len(ours) == len(theirs) == 144 * 640 * 360 * 3 // 2
     luma = [raw[: 640 * 360] for raw in (ours, theirs)]
     assert sum(abs(a - b) > 1 for a, b in zip(*luma, strict=True)) < 100

@@ -40,8 +40,8 @@ def inside(
         assert process.stdin is not None
         assert process.stdout is not None
 
-        def call(name: str, **arguments: Any) -> Any:
-            process.stdin.write(json.dumps([name, arguments]) + "\n")
+        def call(called: str, /, **arguments: Any) -> Any:
+            process.stdin.write(json.dumps([called, arguments]) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
             if not line:

@@ -37,9 +37,7 @@ MAX_STREAMS = 64
 """Frames in the network at once, at most."""
 
 _LOCATIONS = dict(enumerate(ChromaLocation))  # the order is VapourSynth's, which is H.273's
-_IMPORT_FIRST = (
-    "; import vidsr.hosts.vapoursynth before anything uses vs.core: vs-mlrt's OpenVINO was first"
-)
+_IMPORT_FIRST = "; import vidsr.hosts.vapoursynth before anything uses vs.core: vs-mlrt's OpenVINO was first"
 _GBR = (1, 2, 0)
 """Of VapourSynth's planes R, G, B those that are G, B, R."""
 
@@ -134,15 +132,15 @@ def upscale(
 def _dealt(clip: Any, large: Any, selector: _Selector, lanes: int, core: Any) -> Any:
     """Return the frames of `large`, made by a selector in lanes that each work on one frame at a time."""
     lanes = min(lanes, clip.num_frames)
-    if lanes == 1:
-        return core.std.ModifyFrame(large, clip, selector)
 
     def lane(number: int) -> Any:
         small, empty = (
             core.std.SelectEvery(c, cycle=lanes, offsets=number, modify_duration=False) for c in (clip, large)
         )
-        return core.std.ModifyFrame(empty, small, selector)
+        return core.std.ModifyFrame(empty, small, lambda n, f: selector.made_of(f, n * lanes + number))
 
+    if lanes == 1:
+        return core.std.ModifyFrame(large, clip, lambda n, f: selector.made_of(f, n))
     return core.std.Interleave([lane(number) for number in range(lanes)], modify_duration=False)
 
 
@@ -181,23 +179,23 @@ def _close(networks: dict[FrameFormat, tuple[Way, Upscaler]]) -> None:
 
 
 class _Selector:
-    """What std.ModifyFrame calls: from a frame to an enlarged frame."""
+    """From a frame to an enlarged frame, for std.ModifyFrame."""
 
     def __init__(self, networks: _Networks, pixels: PixelFormat, vs: Any) -> None:
         self._networks, self._pixels, self._vs = networks, pixels, vs
         self._order = _GBR if pixels.family == "gbr" else range(pixels.plane_count)
         self._failure = _failure_of(vs)
 
-    def __call__(self, n: int, f: Any) -> Any:
-        """Return frame `n`, made of `f`."""
+    def made_of(self, small: Any, number: int) -> Any:
+        """Return frame `number`, made of `small`."""
         try:
-            form = _form_of(f.props, self._pixels, (f.width, f.height), self._networks.chroma)
+            form = _form_of(small.props, self._pixels, (small.width, small.height), self._networks.chroma)
             way, upscaler = self._networks.at(form)
-            made = self._vs.core.create_video_frame(f.format, *way.target.size)
-            upscaler.submit(_planes_of(f, self._order), _planes_of(made, self._order)).result()
+            made = self._vs.core.create_video_frame(small.format, *way.target.size)
+            upscaler.submit(_planes_of(small, self._order), _planes_of(made, self._order)).result()
         except VidsrError as error:
-            raise self._failure(f"frame {n}: {error}") from None
-        made.props = f.props
+            raise self._failure(f"frame {number}: {error}") from None
+        made.props = small.props
         _reshape(made.props, way.target.sample_aspect_ratio)
         return made
 
@@ -218,7 +216,7 @@ def _pixels_of(clip: Any, vs: Any) -> PixelFormat:
             "the clip's format varies", hint="bring all frames to one format first, with clip.resize"
         )
     if form.sample_type != vs.INTEGER or not 8 <= form.bits_per_sample <= 16:
-        wanted = form.replace(sample_type=vs.INTEGER, bits_per_sample=16).name
+        wanted = form.replace(sample_type=vs.INTEGER, bits_per_sample=16).name.upper()
         raise UnsupportedFormatError(
             f"{form.name} is none of the formats of 8 to 16 bit integers",
             hint=f"convert it first: clip.resize.Point(format=vs.{wanted})",
