@@ -15,8 +15,6 @@ __all__ = [
     "LAYOUTS",
     "MATRICES",
     "color_of",
-    "guessed_location",
-    "guessed_matrix",
     "has_opaque_palette",
     "nearest_planar",
     "new_frame",
@@ -123,7 +121,9 @@ def color_of(
         matrix = Matrix.RGB
     elif matrix is None or matrix is Matrix.RGB:
         guessed.add("matrix")
-        matrix = guessed_matrix(frame.width, frame.height, int(frame.color_primaries))
+        large = frame.width >= 1280 or frame.height > 576
+        matrix = Matrix.BT709 if large else Matrix.BT601
+        matrix = Matrix.BT2020 if frame.color_primaries == 9 else matrix
     color_range = _RANGES.get(frame.color_range)
     if color_range is None and "yuvj" in frame.format.name:
         color_range = ColorRange.FULL
@@ -132,7 +132,7 @@ def color_of(
         colorful = pixel_format.family == "yuv" and not frame.format.name.startswith("ya")
         color_range = ColorRange.LIMITED if colorful else ColorRange.FULL
     if chroma_location is None:
-        chroma_location = guessed_location(matrix)
+        chroma_location = ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
         guessed |= {"chroma_location"} if pixel_format.subsampled else set()
     return ColorInfo(
         matrix=matrix,
@@ -143,18 +143,6 @@ def color_of(
         chroma_location=chroma_location,
         guessed=frozenset(guessed),
     )
-
-
-def guessed_matrix(width: int, height: int, primaries: int) -> Matrix:
-    """Return the matrix of YUV that is not tagged with one; see `color_of`."""
-    if primaries == 9:
-        return Matrix.BT2020
-    return Matrix.BT709 if width >= 1280 or height > 576 else Matrix.BT601
-
-
-def guessed_location(matrix: Matrix) -> ChromaLocation:
-    """Return where chroma lies that is not tagged with its place; see `color_of`."""
-    return ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
 
 
 def _view(plane: Any, dtype: np.dtype[Any]) -> Plane:
