@@ -231,9 +231,9 @@ def test_a_dropped_clip_leaves_nothing(backend: str, inside: Inside) -> None:
 
 
 def test_the_files_run_in_vs_mlrt_unchanged(inside: Inside) -> None:
-    for model in ("2x-ecbsr-m4c16", "3x-ecbsr-m4c16"):
-        file = ROOT / "engines" / f"{model}.onnx"
-        assert inside("beside_mlrt", model=str(file)) < 0.001
+    for scale in (2, 3):
+        file = ROOT / f"engines/{scale}x-ecbsr-m4c16.onnx"
+        assert inside("beside_mlrt", model=str(file), scale=scale) < 0.001
 
 
 @pytest.mark.slow
@@ -242,4 +242,6 @@ def test_the_example_shows_both_ways(vapoursynth_python: Path, tmp_path: Path) -
     ours, theirs = (piped(vapoursynth_python, tmp_path, script, f"way={way}") for way in ("vidsr", "mlrt"))
     assert len(ours) == len(theirs) == 144 * 640 * 360 * 3 // 2
     luma = [raw[: 640 * 360] for raw in (ours, theirs)]
-    assert sum(abs(a - b) > 1 for a, b in zip(*luma, strict=True)) < 100
+    # In bf16, where the processor has it, they round in other places.
+    assert sum(abs(a - b) > 1 for a, b in zip(*luma, strict=True)) < 0.01 * 640 * 360
+    assert sum(abs(a - b) > 8 for a, b in zip(*luma, strict=True)) == 0

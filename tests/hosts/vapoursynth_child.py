@@ -283,13 +283,14 @@ def nothing_left(backend: str) -> None:
     assert sizes[-1] - sizes[2] < 40, f"MiB after each clip: {sizes}"
 
 
-def beside_mlrt(model: str) -> float:
+def beside_mlrt(model: str, scale: int) -> float:
     """Share of luma samples by which vs-mlrt on full-range GRAYS and we differ by more than a code."""
     clip = core.std.SetFrameProps(noise("GRAY8", (64, 48), 1), _Range=1)
     given = core.resize.Point(clip, format=vs.GRAYS)
-    theirs = core.ov.Model(given, network_path=model, device="CPU")
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    theirs = core.ov.Model(given, network_path=model, device="CPU", config=lambda: exact)
     theirs = core.resize.Point(theirs, format=vs.GRAY8)
-    ours = host.upscale(clip, model, backend="openvino")
+    ours = host.upscale(clip, model, scale, "openvino", precision="f32")
     one, other = (np.asarray(c.get_frame(0)[0]).astype(int) for c in (theirs, ours))
     return float((np.abs(one - other) > 1).mean())
 

@@ -18,18 +18,19 @@ from typing import Any, Literal
 import numpy as np
 
 from vidsr.backends import get_backend
+from vidsr.color import complete_color
 from vidsr.errors import (
     BackendUnavailableError,
     OptionsError,
     UnsupportedFormatError,
     VidsrError,
 )
-from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat, Planes
+from vidsr.frame import ChromaLocation, ColorRange, PixelFormat, Planes
 from vidsr.job import Job
 from vidsr.models.deploy import FrameFormat
 from vidsr.opening import Way, decide, open_way
 from vidsr.upscaler import Upscaler
-from vidsr.video.formats import LAYOUTS, MATRICES, guessed_location, guessed_matrix
+from vidsr.video.formats import LAYOUTS, MATRICES
 
 __all__ = ["MAX_STREAMS", "upscale"]
 
@@ -248,20 +249,20 @@ def _form_of(
             "the frame is two fields, woven",
             hint="deinterlace first, or say that it is progressive: clip.std.SetFieldBased(0)",
         )
-    if pixels.family == "gbr":
-        return FrameFormat(pixels, Matrix.RGB, ColorRange.FULL, chroma=chroma)
-    matrix = MATRICES.get(props.get("_Matrix", 2))
-    if matrix is None or matrix is Matrix.RGB:
-        matrix = guessed_matrix(*size, props.get("_Primaries", 2))
     full = props.get("_Range")
     if full is None and "_ColorRange" in props:
         full = not props["_ColorRange"]  # the older name, with the numbers the other way round
-    if full is None:
-        full = pixels.family == "gray"
-    location = guessed_location(matrix)
-    if pixels.subsampled:
-        location = _LOCATIONS.get(props.get("_ChromaLocation", -1), location)
-    return FrameFormat(pixels, matrix, ColorRange.FULL if full else ColorRange.LIMITED, location, chroma)
+    if pixels.family == "gbr":
+        full = True
+    color = complete_color(
+        pixels,
+        size,
+        matrix=MATRICES.get(props.get("_Matrix", 2)),
+        color_range=None if full is None else ColorRange.FULL if full else ColorRange.LIMITED,
+        chroma_location=_LOCATIONS.get(props.get("_ChromaLocation", -1)) if pixels.subsampled else None,
+        primaries=props.get("_Primaries", 2),
+    )
+    return FrameFormat(pixels, color.matrix, color.range, color.chroma_location, chroma)
 
 
 def _planes_of(frame: Any, order: Sequence[int]) -> Planes:
