@@ -18,6 +18,7 @@ import vidsr
 from vidsr.errors import UnsupportedFormatError
 from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat
 from vidsr.hosts import vapoursynth as host
+from vidsr.hosts import vapoursynth_frames as frames
 from vidsr.video.formats import planes_of
 
 __all__ = ["inside"]  # pytest finds this fixture here
@@ -159,17 +160,17 @@ def test_each_frame_has_its_own_colour(inside: Inside) -> None:
 def test_properties_decide_how_a_frame_is_read(
     props: dict[str, int], matrix: Matrix, color_range: ColorRange, location: ChromaLocation
 ) -> None:
-    form = host._form_of(props, YUV, (720, 576), "bicubic")
+    form = frames.form_of(props, YUV, (720, 576), "bicubic")
     assert (form.matrix, form.range, form.chroma_location) == (matrix, color_range, location)
 
 
 def test_what_is_not_tagged_is_guessed_by_kind_and_size() -> None:
-    assert host._form_of({}, YUV, (1280, 720), "bicubic").matrix is Matrix.BT709
-    assert host._form_of({}, PixelFormat.parse("gray"), (64, 48), "bicubic").range is ColorRange.FULL
-    rgb = host._form_of({"_Matrix": 1}, PixelFormat.parse("gbrp"), (64, 48), "nearest")
+    assert frames.form_of({}, YUV, (1280, 720), "bicubic").matrix is Matrix.BT709
+    assert frames.form_of({}, PixelFormat.parse("gray"), (64, 48), "bicubic").range is ColorRange.FULL
+    rgb = frames.form_of({"_Matrix": 1}, PixelFormat.parse("gbrp"), (64, 48), "nearest")
     assert (rgb.matrix, rgb.range, rgb.chroma) == (Matrix.RGB, ColorRange.FULL, "nearest")
     with pytest.raises(UnsupportedFormatError, match="SetFieldBased"):
-        host._form_of({"_FieldBased": 1}, YUV, (64, 48), "bicubic")
+        frames.form_of({"_FieldBased": 1}, YUV, (64, 48), "bicubic")
 
 
 @pytest.mark.parametrize(

@@ -22,71 +22,14 @@ import numpy as np
 
 from vidsr.frame import Planes
 from vidsr.hosts import vapoursynth as host
-from vidsr.job import Job
-from vidsr.models.deploy import FrameFormat
-from vidsr.opening import Way, decide, open_way
+from vidsr.hosts import vapoursynth_frames as frames
+from vidsr.opening import Way, open_way
 from vidsr.upscaler import Upscaler
 
-# vidsr first: `inside` is to work beside vs-mlrt, as in a script that imports them in this order.
+# vidsr first, so that its OpenVINO works beside vs-mlrt's, as in a script.
 import vapoursynth as vs  # isort: skip
 
-core = vs.core
-
-
-def planes_of(frame: Any) -> list[np.ndarray]:
-    """Copies of a frame's planes, in VapourSynth's order."""
-    return [np.asarray(frame[number]).copy() for number in range(frame.format.num_planes)]
-
-
-def noise(form: str, size: tuple[int, int], length: int) -> Any:
-    """A clip of smooth noise that differs from frame to frame and plane to plane."""
-    empty = core.std.BlankClip(format=getattr(vs, form).value, width=size[0], height=size[1], length=length)
-
-    def fill(n: int, f: Any) -> Any:
-        made = f.copy()
-        peak = (1 << f.format.bits_per_sample) - 1
-        for number in range(f.format.num_planes):
-            plane = np.asarray(made[number])
-            coarse = np.random.default_rng([n, number]).random(
-                (plane.shape[0] // 4 + 1, plane.shape[1] // 4 + 1)
-            )
-            fine = coarse.repeat(4, 0).repeat(4, 1)[: plane.shape[0], : plane.shape[1]]
-            plane[:] = (fine * peak).astype(plane.dtype)
-        return made
-
-    return core.std.ModifyFrame(empty, empty, fill)
-
-
-def expected(frame: Any, form: FrameFormat, **options: Any) -> list[np.ndarray]:
-    """What an `Upscaler` makes of a frame's planes, in VapourSynth's order."""
-    planes = planes_of(frame)
-    rgb = form.pixel_format.family == "gbr"
-    red_first, green_first = ([2, 0, 1], [1, 2, 0]) if rgb else (range(len(planes)),) * 2
-    job = Job(source="clip.mkv", **{"model": "ecbsr"} | options)
-    with open_way(decide(job, form, (frame.width, frame.height))) as upscaler:
-        made = form.pixel_format.allocate(*upscaler.size_out)
-        upscaler.submit(tuple(planes[i] for i in green_first), made).result()
-    return [made[i] for i in red_first]
-
-
-def same(frame: Any, planes: list[np.ndarray]) -> None:
-    """Assert that a frame's planes are these."""
-    got = planes_of(frame)
-    assert len(got) == len(planes)
-    for number, (one, other) in enumerate(zip(got, planes, strict=True)):
-        assert one.dtype == other.dtype
-        assert np.array_equal(one, other), f"plane {number} of {frame.format.name}"
-
-
-def one_line(call: Callable[[], Any]) -> str:
-    """The text of the vs.Error that a call ends in."""
-    try:
-        call()
-    except vs.Error as error:
-        text = str(error).strip()
-        assert "\n" not in text, text
-        return text
-    raise AssertionError("no vs.Error was raised")
+from vapoursynth_clips import core, expected, noise, one_line, planes_of, same  # isort: skip
 
 
 @contextmanager
@@ -137,9 +80,9 @@ def every_format(form: str, name: str, backend: str) -> None:
     large = host.upscale(clip, backend=backend)
     assert large.format.id == clip.format.id
     assert (large.width, large.height, large.num_frames, large.fps) == (128, 96, 2, clip.fps)
-    pixels = host._pixels_of(clip, vs)
+    pixels = frames.pixels_of(clip, vs)
     assert pixels.name == name
-    form_of = host._form_of(clip.get_frame(0).props, pixels, (64, 48), "bicubic")
+    form_of = frames.form_of(clip.get_frame(0).props, pixels, (64, 48), "bicubic")
     for number in (1, 0):
         with large.get_frame(number) as frame, clip.get_frame(number) as small:
             same(frame, expected(small, form_of, backend=backend))
@@ -150,7 +93,7 @@ def every_option(options: dict[str, Any], job: dict[str, Any], size: list[int]) 
     clip = noise("YUV420P8", (96, 64), 3)
     large = host.upscale(clip, **options)
     assert [large.width, large.height] == size
-    form = host._form_of({}, host._pixels_of(clip, vs), (96, 64), job.get("chroma", "bicubic"))
+    form = frames.form_of({}, frames.pixels_of(clip, vs), (96, 64), job.get("chroma", "bicubic"))
     with large.get_frame(2) as frame, clip.get_frame(2) as small:
         same(frame, expected(small, form, **job))
 
@@ -194,7 +137,7 @@ def colour_by_the_frame() -> None:
     clip = core.std.Interleave(
         [core.std.SetFrameProps(one, _ChromaLocation=place) for place in (0, 2)], modify_duration=False
     )
-    pixels = host._pixels_of(clip, vs)
+    pixels = frames.pixels_of(clip, vs)
     with openings() as opened:
         large = host.upscale(clip)
         for future in [large.get_frame_async(number) for number in range(12)]:
@@ -203,7 +146,7 @@ def colour_by_the_frame() -> None:
     made = []
     for number in (2, 3):
         small = clip.get_frame(number)
-        truth = expected(small, host._form_of(small.props, pixels, (64, 48), "bicubic"))
+        truth = expected(small, frames.form_of(small.props, pixels, (64, 48), "bicubic"))
         same(large.get_frame(number), truth)
         made.append(truth)
     assert np.array_equal(made[0][0], made[1][0])

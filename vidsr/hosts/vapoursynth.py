@@ -10,37 +10,29 @@ from __future__ import annotations
 import importlib.util
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from vidsr.backends import get_backend
-from vidsr.color import complete_color
 from vidsr.errors import (
     BackendUnavailableError,
     OptionsError,
-    UnsupportedFormatError,
     VidsrError,
 )
-from vidsr.frame import ChromaLocation, ColorRange, PixelFormat, Planes
+from vidsr.frame import PixelFormat
+from vidsr.hosts.vapoursynth_frames import form_of, pixels_of, planes_of, reshape
 from vidsr.job import Job
 from vidsr.models.deploy import FrameFormat
 from vidsr.opening import Way, decide, open_way
 from vidsr.upscaler import Upscaler
-from vidsr.video.formats import LAYOUTS, MATRICES
 
 __all__ = ["MAX_STREAMS", "upscale"]
 
 MAX_STREAMS = 64
 """Frames in the network at once, at most."""
 
-_LOCATIONS = dict(enumerate(ChromaLocation))  # the order is VapourSynth's, which is H.273's
 _IMPORT_FIRST = "; import vidsr.hosts.vapoursynth before anything uses vs.core: vs-mlrt's OpenVINO was first"
-_GBR = (1, 2, 0)
-"""Of VapourSynth's planes R, G, B those that are G, B, R."""
 
 
 def _before_plugins() -> None:
@@ -102,7 +94,7 @@ def upscale(
         hint = "in Python 3.12 or newer run: pip install 'vidsr[vapoursynth]'"
         raise BackendUnavailableError("VapourSynth is not installed here", hint=hint) from error
     try:
-        pixels = _pixels_of(clip, vs)
+        pixels = pixels_of(clip, vs)
         if num_streams is not None and not 1 <= num_streams <= MAX_STREAMS:
             raise OptionsError(f"num_streams takes 1 to {MAX_STREAMS}, not {num_streams}")
         job = Job(
@@ -119,7 +111,7 @@ def upscale(
             chroma=chroma,
         )
         with clip.get_frame(0) as first:
-            form = _form_of(first.props, pixels, (clip.width, clip.height), chroma)
+            form = form_of(first.props, pixels, (clip.width, clip.height), chroma)
         networks = _Networks(job, (clip.width, clip.height), num_streams or 0)
         way, upscaler = networks.at(form)
     except (VidsrError, ValueError, ArithmeticError) as error:
@@ -184,90 +176,20 @@ class _Selector:
 
     def __init__(self, networks: _Networks, pixels: PixelFormat, vs: Any) -> None:
         self._networks, self._pixels, self._vs = networks, pixels, vs
-        self._order = _GBR if pixels.family == "gbr" else range(pixels.plane_count)
         self._failure = _failure_of(vs)
 
     def made_of(self, small: Any, number: int) -> Any:
         """Return frame `number`, made of `small`."""
         try:
-            form = _form_of(small.props, self._pixels, (small.width, small.height), self._networks.chroma)
+            form = form_of(small.props, self._pixels, (small.width, small.height), self._networks.chroma)
             way, upscaler = self._networks.at(form)
             made = self._vs.core.create_video_frame(small.format, *way.target.size)
-            upscaler.submit(_planes_of(small, self._order), _planes_of(made, self._order)).result()
+            upscaler.submit(planes_of(small, self._pixels), planes_of(made, self._pixels)).result()
         except VidsrError as error:
             raise self._failure(f"frame {number}: {error}") from None
         made.props = small.props
-        _reshape(made.props, way.target.sample_aspect_ratio)
+        reshape(made.props, way.target.sample_aspect_ratio)
         return made
-
-
-def _pixels_of(clip: Any, vs: Any) -> PixelFormat:
-    """Return what a clip's planes are.
-
-    Raises:
-        UnsupportedFormatError: They are not integers of 8 to 16 bits, or change on the way.
-    """
-    form = clip.format
-    if not clip.width or not clip.height:
-        raise UnsupportedFormatError(
-            "the clip's size varies", hint="bring all frames to one size first, with clip.resize"
-        )
-    if form is None or form.color_family == vs.UNDEFINED:
-        raise UnsupportedFormatError(
-            "the clip's format varies", hint="bring all frames to one format first, with clip.resize"
-        )
-    if form.sample_type != vs.INTEGER or not 8 <= form.bits_per_sample <= 16:
-        wanted = form.replace(sample_type=vs.INTEGER, bits_per_sample=16).name.upper()
-        raise UnsupportedFormatError(
-            f"{form.name} is none of the formats of 8 to 16 bit integers",
-            hint=f"convert it first: clip.resize.Point(format=vs.{wanted})",
-        )
-    depth = "" if form.bits_per_sample == 8 else f"{form.bits_per_sample}le"
-    if form.color_family == vs.GRAY:
-        return PixelFormat.parse(f"gray{depth}")
-    if form.color_family == vs.RGB:
-        return PixelFormat.parse(f"gbrp{depth}")
-    shifts = (form.subsampling_w, form.subsampling_h)
-    if shifts not in LAYOUTS:
-        raise UnsupportedFormatError(
-            f"{form.name}: chroma that is subsampled like this is not handled",
-            hint="convert it first: clip.resize.Bicubic(format=vs.YUV444P16)",
-        )
-    return PixelFormat.parse(f"yuv{LAYOUTS[shifts]}p{depth}")
-
-
-def _form_of(
-    props: Mapping[str, Any], pixels: PixelFormat, size: tuple[int, int], chroma: Any
-) -> FrameFormat:
-    """Return what a frame is by its properties, and by guesses as for files where they do not say.
-
-    Raises:
-        UnsupportedFormatError: It is two fields.
-    """
-    if props.get("_FieldBased"):
-        raise UnsupportedFormatError(
-            "the frame is two fields, woven",
-            hint="deinterlace first, or say that it is progressive: clip.std.SetFieldBased(0)",
-        )
-    full = props.get("_Range")
-    if full is None and "_ColorRange" in props:
-        full = not props["_ColorRange"]  # the older name, with the numbers the other way round
-    if pixels.family == "gbr":
-        full = True
-    color = complete_color(
-        pixels,
-        size,
-        matrix=MATRICES.get(props.get("_Matrix", 2)),
-        color_range=None if full is None else ColorRange.FULL if full else ColorRange.LIMITED,
-        chroma_location=_LOCATIONS.get(props.get("_ChromaLocation", -1)) if pixels.subsampled else None,
-        primaries=props.get("_Primaries", 2),
-    )
-    return FrameFormat(pixels, color.matrix, color.range, color.chroma_location, chroma)
-
-
-def _planes_of(frame: Any, order: Sequence[int]) -> Planes:
-    """Return views of a frame's planes, in our order."""
-    return tuple(np.asarray(frame[number]) for number in order)
 
 
 def _check_size(way: Way) -> None:
@@ -278,15 +200,6 @@ def _check_size(way: Way) -> None:
             f"a result of {size[0]}x{size[1]} does not go with chroma that is subsampled like this",
             hint=f"ask for multiples of {steps[0]} across and {steps[1]} down",
         )
-
-
-def _reshape(props: Any, shape: Fraction) -> None:
-    """Note that pixels are `shape` times as wide for their height as the source's."""
-    if shape == 1:
-        return
-    across, down = props.get("_SARNum", 0), props.get("_SARDen", 0)
-    shape *= Fraction(across, down) if across > 0 and down > 0 else 1
-    props["_SARNum"], props["_SARDen"] = shape.numerator, shape.denominator
 
 
 def _failure_of(vs: Any) -> type[Exception]:
