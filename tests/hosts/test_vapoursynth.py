@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -181,6 +182,7 @@ def test_what_is_not_tagged_is_guessed_by_kind_and_size() -> None:
         ("long", "convert it first: clip.resize.Point(format=vs.GRAY16)"),
         ("format", "bring all frames to one format first"),
         ("size", "bring all frames to one size first"),
+        ("sound", "a clip is wanted, not AudioNode"),
         ("fields", "deinterlace first, or say that it is progressive: clip.std.SetFieldBased(0)"),
     ],
 )
@@ -216,7 +218,8 @@ def test_a_frame_that_will_not_do_is_named(inside: Inside) -> None:
     assert "Traceback" not in text
 
 
-def test_without_vapoursynth_there_is_a_hint() -> None:
+def test_without_vapoursynth_there_is_a_hint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vapoursynth", None)
     with pytest.raises(vidsr.errors.VidsrError, match=r"pip install 'vidsr\[vapoursynth\]'"):
         host.upscale(None)
 

@@ -163,6 +163,7 @@ def refused(what: str) -> str:
         "long": lambda: core.std.BlankClip(clip, format=vs.GRAY32),
         "format": lambda: core.std.Splice([clip, other], mismatch=True),
         "size": lambda: core.std.Splice([clip, core.std.BlankClip(clip, width=128)], mismatch=True),
+        "sound": core.std.BlankAudio,
         "fields": lambda: core.std.SetFieldBased(clip, 2),
     }
     return one_line(lambda: host.upscale(wrong[what]()))

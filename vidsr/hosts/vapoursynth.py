@@ -94,6 +94,8 @@ def upscale(
         hint = "in Python 3.12 or newer run: pip install 'vidsr[vapoursynth]'"
         raise BackendUnavailableError("VapourSynth is not installed here", hint=hint) from error
     try:
+        if not isinstance(clip, vs.VideoNode):
+            raise OptionsError(f"a clip is wanted, not {type(clip).__name__}")
         pixels = pixels_of(clip, vs)
         if num_streams is not None and not 1 <= num_streams <= MAX_STREAMS:
             raise OptionsError(f"num_streams takes 1 to {MAX_STREAMS}, not {num_streams}")
@@ -148,7 +150,7 @@ class _Networks:
         weakref.finalize(self, _close, self._open)
 
     def at(self, form: FrameFormat) -> tuple[Way, Upscaler]:
-        """Return how frames of a format are enlarged, and what does it.
+        """Return how frames of a format are enlarged, and what does it; open for as long as `self` lives.
 
         Raises:
             VidsrError: It cannot be.
@@ -159,10 +161,6 @@ class _Networks:
                 _check_size(way)
                 self._open[form] = way, open_way(way, in_flight=self._in_flight)
             return self._open[form]
-
-    def __len__(self) -> int:
-        """Return how many are open."""
-        return len(self._open)
 
 
 def _close(networks: dict[FrameFormat, tuple[Way, Upscaler]]) -> None:
