@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-__all__ = ["luma_of", "make_clip", "prepare"]
+__all__ = ["luma_of", "make_clip", "new_environment", "prepare"]
 
 PACKAGES = "vapoursynth vapoursynth-mlrt-ov vapoursynth-mlrt-ort vapoursynth-bestsource onnxruntime numpy"
 
@@ -32,8 +32,8 @@ def luma_of(clip: Path, number: int) -> np.ndarray:
     raise SystemExit(f"{clip} has fewer than {number + 1} frames")
 
 
-def prepare(folder: Path) -> Path:
-    """Make an environment with the peers' packages; return its interpreter."""
+def new_environment(folder: Path) -> Path:
+    """Make an environment of Python 3.12 or newer; return its interpreter."""
     home = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser()
     names = [sys.executable, "python3.14", "python3.13", "python3.12"]
     for name in [*names, *map(str, sorted(home.glob("versions/3.1[2-9]*/bin/python")))]:
@@ -43,6 +43,11 @@ def prepare(folder: Path) -> Path:
     else:
         raise SystemExit("vapoursynth needs Python 3.12 or newer, and there is none: install one")
     subprocess.run([name, "-m", "venv", str(folder)], check=True)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def prepare(folder: Path) -> Path:
+    """Make an environment with the peers' packages; return its interpreter."""
+    python = new_environment(folder)
     subprocess.run([str(python), "-m", "pip", "install", *PACKAGES.split()], check=True)
     return python

@@ -61,6 +61,20 @@ def vmaf() -> None:
 
 
 @pytest.fixture(scope="session")
+def vapoursynth_python() -> Path:
+    """An interpreter with VapourSynth and what vidsr needs."""
+    named = os.environ.get("VIDSR_VAPOURSYNTH_PYTHON", "")
+    python = Path(named or Path(__file__).parents[1] / ".vapoursynth/bin/python").absolute()
+    if not python.is_file():
+        require(
+            "vapoursynth",
+            f"{python}: there is no such interpreter; run python tests/hosts/make_vapoursynth.py FOLDER"
+            " and set VIDSR_VAPOURSYNTH_PYTHON to FOLDER/bin/python",
+        )
+    return python
+
+
+@pytest.fixture(scope="session")
 def kernel() -> None:
     """The compiled kernels."""
     from vidsr import kernels
