@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "media"))
 import mutations
 from synth_classes import make_classes
 
+from vidsr.video.opening import LENIENT
+
 SECONDS = 30
 BYTES = 3 << 30
 MODES = ("stop", "skip", "conceal")
@@ -53,7 +55,7 @@ def count(source: Path) -> dict[str, object]:
 
     found = 0
     try:
-        with av.open(f"file:{source}", metadata_errors="replace") as file:
+        with av.open(f"file:{source}", **LENIENT) as file:
             covers = av.stream.Disposition.attached_pic
             stream = next(s for s in file.streams.video if not s.disposition & covers)
             stream.thread_type = "SLICE"

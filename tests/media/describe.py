@@ -13,6 +13,7 @@ import av
 import numpy as np
 
 from vidsr.video.formats import planes_of
+from vidsr.video.opening import LENIENT
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Description:
 def describe(path: Path) -> Description:
     """Read a whole file."""
     found = Description()
-    with av.open(str(path), metadata_errors="replace") as file:
+    with av.open(str(path), **LENIENT) as file:
         covers = av.stream.Disposition.attached_pic
         video = next(s for s in file.streams.video if not s.disposition & covers)
         video.thread_type = "AUTO"
@@ -59,7 +60,7 @@ def describe(path: Path) -> Description:
             unit = chapter["time_base"]
             title = chapter["metadata"].get("title", "")
             found.chapters.append((chapter["start"] * unit, chapter["end"] * unit, title))
-    with av.open(str(path), metadata_errors="replace") as file:
+    with av.open(str(path), **LENIENT) as file:
         for stream in file.streams:
             context = stream.codec_context
             found.kinds.append((stream.type, context.codec.canonical_name if context else "none"))

@@ -12,6 +12,8 @@ import av
 import numpy as np
 from synth import make_clip
 
+from vidsr.video.opening import LENIENT
+
 RATE = 48000
 
 
@@ -142,7 +144,7 @@ def make_gopro(path: Path) -> Path:
 
 def packets_of(path: Path, index: int) -> list[bytes]:
     """Return the data of a stream's packets."""
-    with av.open(str(path), metadata_errors="replace") as file:
+    with av.open(str(path), **LENIENT) as file:
         return [bytes(packet) for packet in file.demux(file.streams[index]) if packet.size]
 
 
@@ -155,7 +157,7 @@ def decoded_sound(path: Path, index: int) -> tuple[int, bytes]:
 
 def codecs_of(path: Path) -> list[str]:
     """Return the codec of each stream; "attachment" for attached files, "data" for data."""
-    with av.open(str(path), metadata_errors="replace") as file:
+    with av.open(str(path), **LENIENT) as file:
         return [
             "cover"
             if s.disposition & av.stream.Disposition.attached_pic

@@ -16,6 +16,7 @@ from test_times import recording
 
 import vidsr
 from vidsr.errors import VidsrError
+from vidsr.video.opening import LENIENT
 
 MODEL = "ecbsr-m4c8"
 PIXELS = 12_000_000
@@ -42,7 +43,7 @@ def exceptions() -> dict[str, Expected]:
 def frame_times(path: Path) -> list[Fraction]:
     """Return when each frame is shown, as PyAV decodes it packet by packet, whatever is damaged."""
     times = []
-    with av.open(f"file:{path}", metadata_errors="replace") as file:
+    with av.open(f"file:{path}", **LENIENT) as file:
         covers = av.stream.Disposition.attached_pic
         stream = next(s for s in file.streams.video if not s.disposition & covers)
         stream.thread_type = "SLICE"

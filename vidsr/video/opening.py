@@ -27,7 +27,10 @@ from vidsr.sources import (
     without_password,
 )
 
-__all__ = ["address_identity", "open_info", "open_source", "translate"]
+__all__ = ["LENIENT", "address_identity", "open_info", "open_source", "translate"]
+
+LENIENT: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+"""What lets `av.open` take tags that are no UTF-8: PyAV does so by itself from 19 on."""
 
 _NETWORK_WAIT_S = 30.0  # without a byte from a server
 _SEVERAL_TIMES = "vidsr reads its source several times: save it to a file first"
@@ -94,9 +97,7 @@ def open_source(
     waits = None if timeout is None else (2 * timeout, timeout)
     began = monotonic()
     try:
-        container = av.open(
-            name, format=file_format, options=options, metadata_errors="replace", timeout=waits
-        )
+        container = av.open(name, format=file_format, options=options, timeout=waits, **LENIENT)
     except (av.FFmpegError, OSError, ValueError) as error:
         if waits is not None and monotonic() - began >= waits[0]:
             # Of what it had got by then FFmpeg says that it is damaged.

@@ -2,7 +2,7 @@
 
 x264's macroblock tree (mbtree) reads past the end of its rows in the functions for AVX-512 where a row is no
 multiple of 8 macroblocks, and with B-frames that reaches the bytes: a job of 516 pixels' width gave other
-bytes in one run of some hundreds. Seen with malloc's memory filled with other values (MALLOC_PERTURB_): widths
+bytes in one run of some hundreds. Seen with malloc filling memory with other values (MALLOC_PERTURB_): widths
 of a multiple of 8 macroblocks (640, 1280, 1920, 3840) are steady, and without AVX-512 all widths are. That
 costs 7 % of x264's speed (1904x1072, veryfast and medium, two cores), and only these widths pay.
 
