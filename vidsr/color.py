@@ -5,9 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vidsr.frame import ChromaLocation, ColorRange, Matrix, PixelFormat
+from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat
 
-__all__ = ["LUMA_WEIGHTS", "chroma_offsets", "code_scale", "rgb_to_ycc", "upsampling_phases"]
+__all__ = [
+    "LUMA_WEIGHTS",
+    "MATRIX_NAMES",
+    "PRIMARIES",
+    "TRANSFERS",
+    "chroma_offsets",
+    "code_scale",
+    "complete_color",
+    "layout_name",
+    "rgb_to_ycc",
+    "tag_name",
+    "upsampling_phases",
+]
 
 LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
     Matrix.BT601: (0.299, 0.114),
@@ -148,3 +160,57 @@ def layout_name(pixels: PixelFormat) -> str:
     """Return how a layout is spoken of: "YUV 4:2:0", "RGB with alpha", "gray"."""
     kind = {"gray": "gray", "gbr": "RGB"}.get(pixels.family, f"YUV {_LAYOUTS[pixels.chroma_shifts]}")
     return f"{kind} with alpha" if pixels.alpha else kind
+
+
+def complete_color(
+    pixels: PixelFormat,
+    size: tuple[int, int],
+    *,
+    matrix: Matrix | None = None,
+    color_range: ColorRange | None = None,
+    chroma_location: ChromaLocation | None = None,
+    primaries: int = 2,
+    transfer: int = 2,
+    matrix_code: int = 2,
+    colorful: bool | None = None,
+) -> ColorInfo:
+    """Return colour as it is told, and guessed as players do where it is not.
+
+    Guesses: BT.2020 with BT.2020 primaries; else BT.709 from 1280 columns or more than 576 rows, BT.601
+    below; limited range for YUV, full for RGB and gray (as FFmpeg does); chroma at the top left for BT.2020,
+    else left.
+
+    Args:
+        pixels: The frames' layout.
+        size: Their width and height.
+        matrix: As it is told, of the others too; None: it is not.
+        color_range: The same.
+        chroma_location: The same.
+        primaries: The code.
+        transfer: The code.
+        matrix_code: The code.
+        colorful: Whether what they were before counts as YUV where the range is guessed; None: by `pixels`.
+    """
+    guessed = set()
+    if pixels.family == "gbr":
+        matrix = Matrix.RGB
+    elif matrix is None or matrix is Matrix.RGB:
+        guessed.add("matrix")
+        matrix = Matrix.BT709 if size[0] >= 1280 or size[1] > 576 else Matrix.BT601
+        matrix = Matrix.BT2020 if primaries == 9 else matrix
+    if color_range is None:
+        guessed.add("range")
+        limited = pixels.family == "yuv" if colorful is None else colorful
+        color_range = ColorRange.LIMITED if limited else ColorRange.FULL
+    if chroma_location is None:
+        chroma_location = ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
+        guessed |= {"chroma_location"} if pixels.subsampled else set()
+    return ColorInfo(
+        matrix=matrix,
+        range=color_range,
+        primaries=primaries,
+        transfer=transfer,
+        matrix_code=matrix_code,
+        chroma_location=chroma_location,
+        guessed=frozenset(guessed),
+    )

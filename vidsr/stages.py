@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from time import perf_counter
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from vidsr.backends.base import Ticket
 from vidsr.errors import DecodeError, VidsrError
-from vidsr.frame import Frame
+from vidsr.frame import Frame, Planes
 from vidsr.prefetch import OnDemand, Prefetch
 from vidsr.report import StageTimes
 from vidsr.reuse import Reuse
-from vidsr.video.reader import Reader
-from vidsr.video.sinks import Sink
 from vidsr.video.watch import SourceWatch
-from vidsr.video.writer import OutputFrame
 
-__all__ = ["LARGE_BYTES", "RESULT_BYTES", "SOURCE_BYTES", "flow"]
+__all__ = ["LARGE_BYTES", "RESULT_BYTES", "SOURCE_BYTES", "FrameSink", "FrameSource", "Result", "flow"]
 
 T = TypeVar("T")
 
@@ -36,15 +33,50 @@ LARGE_BYTES = 96 << 20
 _QUEUE_FRAMES = 8
 
 
+class FrameSource(Protocol):
+    """Where frames come from, such as a `vidsr.video.reader.Reader`."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one frame's planes."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Return the frames."""
+
+
+class Result(Protocol):
+    """A frame to be filled, such as a `vidsr.video.writer.OutputFrame`, which says what these are."""
+
+    planes: Planes
+    pts: int
+    duration: int
+    shift: int
+    key: bool
+
+
+R = TypeVar("R", bound=Result)
+
+
+class FrameSink(Protocol[R]):
+    """Where results go, such as a `vidsr.video.sinks.Sink`."""
+
+    def allocate(self) -> R:
+        """Return a frame to fill."""
+
+    def write(self, out: R, /) -> None:
+        """Take a filled frame."""
+
+
 def flow(
-    reader: Reader,
+    reader: FrameSource,
     upscaler: Reuse,
-    sink: Sink,
+    sink: FrameSink[R],
     done: Callable[[int], None],
     *,
     enough: Callable[[], bool] = lambda: False,
     watch: SourceWatch = SourceWatch(None, None),
     depth: int = _QUEUE_FRAMES,
+    halt: Callable[[], None] = lambda: None,
 ) -> tuple[int, list[StageTimes]]:
     """Move frames through the stages: all of them, or until there are `enough`.
 
@@ -56,6 +88,7 @@ def flow(
         enough: Asked after each frame; what is then on its way is dropped.
         watch: Checked before each frame is passed on.
         depth: Frames that wait between two stages, at most.
+        halt: Called first when this is left, however: ends a reading that may wait for long.
 
     Returns:
         How many frames the sink got, and where the time went.
@@ -70,7 +103,9 @@ def flow(
         _stage(watch.over(iter(reader)), source_depth, "decode", _frame_bytes) as frames,
         closing(_upscaled(frames, upscaler, sink, 1 if alone else upscaler.in_flight)) as upscaling,
         _stage(upscaling, result_depth, "inference", _output_bytes) as results,
+        ExitStack() as leaving,
     ):
+        leaving.callback(halt)
         for out in results:
             before = perf_counter()
             try:
@@ -94,10 +129,10 @@ def flow(
 
 
 def _upscaled(
-    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Reuse, sink: Sink, in_flight: int
-) -> Generator[OutputFrame]:
+    frames: Prefetch[Frame] | OnDemand[Frame], upscaler: Reuse, sink: FrameSink[R], in_flight: int
+) -> Generator[R]:
     """Yield filled frames in order, keeping the upscaler's sessions busy."""
-    pending: deque[tuple[Frame, OutputFrame, Ticket]] = deque()
+    pending: deque[tuple[Frame, R, Ticket]] = deque()
     broken: DecodeError | None = None
     try:
         try:
@@ -124,7 +159,7 @@ def _upscaled(
                 continue
 
 
-def _finished(pending: deque[tuple[Frame, OutputFrame, Ticket]]) -> OutputFrame:
+def _finished(pending: deque[tuple[Frame, R, Ticket]]) -> R:
     _, out, ticket = pending[0]
     ticket.result()
     pending.popleft()
@@ -143,5 +178,5 @@ def _frame_bytes(frame: Frame) -> int:
     return frame.nbytes
 
 
-def _output_bytes(out: OutputFrame) -> int:
+def _output_bytes(out: Result) -> int:
     return sum(plane.nbytes for plane in out.planes)

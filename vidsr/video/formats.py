@@ -8,6 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
+from vidsr.color import complete_color
 from vidsr.errors import UnsupportedFormatError
 from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Matrix, PixelFormat, Plane, Planes
 
@@ -104,44 +105,26 @@ def new_frame(pixel_format: PixelFormat, width: int, height: int) -> tuple[av.Vi
 def color_of(
     frame: av.VideoFrame, pixel_format: PixelFormat, chroma_location: ChromaLocation | None
 ) -> ColorInfo:
-    """Return the frame's colour as tagged, and guessed where it is not.
-
-    Guesses, as players make them: BT.2020 with BT.2020 primaries; else BT.709 from 1280 columns or
-    more than 576 rows, BT.601 below; limited range for YUV, full for RGB, gray (as
-    FFmpeg does) and the ``yuvj`` formats; chroma at the top left for BT.2020, else left.
+    """Return the frame's colour as tagged, and guessed as by `complete_color` where it is not.
 
     Args:
-        frame: The first of a source.
+        frame: The first of a source; ``yuvj`` formats are full range.
         pixel_format: What its frames become.
         chroma_location: Where the decoder says that chroma lies; None: it does not say.
     """
-    guessed = set()
-    matrix = MATRICES.get(frame.colorspace)
-    if pixel_format.family == "gbr":
-        matrix = Matrix.RGB
-    elif matrix is None or matrix is Matrix.RGB:
-        guessed.add("matrix")
-        large = frame.width >= 1280 or frame.height > 576
-        matrix = Matrix.BT709 if large else Matrix.BT601
-        matrix = Matrix.BT2020 if frame.color_primaries == 9 else matrix
     color_range = _RANGES.get(frame.color_range)
     if color_range is None and "yuvj" in frame.format.name:
         color_range = ColorRange.FULL
-    elif color_range is None:
-        guessed.add("range")
-        colorful = pixel_format.family == "yuv" and not frame.format.name.startswith("ya")
-        color_range = ColorRange.LIMITED if colorful else ColorRange.FULL
-    if chroma_location is None:
-        chroma_location = ChromaLocation.TOPLEFT if matrix is Matrix.BT2020 else ChromaLocation.LEFT
-        guessed |= {"chroma_location"} if pixel_format.subsampled else set()
-    return ColorInfo(
-        matrix=matrix,
-        range=color_range,
+    return complete_color(
+        pixel_format,
+        (frame.width, frame.height),
+        matrix=MATRICES.get(frame.colorspace),
+        color_range=color_range,
+        chroma_location=chroma_location,
         primaries=int(frame.color_primaries),
         transfer=int(frame.color_trc),
         matrix_code=int(frame.colorspace),
-        chroma_location=chroma_location,
-        guessed=frozenset(guessed),
+        colorful=pixel_format.family == "yuv" and not frame.format.name.startswith("ya"),
     )
 
 
