@@ -1,0 +1,1 @@
+"""vidsr inside other people's programs."""
