@@ -105,7 +105,7 @@ def pipe(
     ffmpeg -i film.mkv -f yuv4mpegpipe -strict -1 - | vidsr pipe | x264 --demuxer y4m -o film.264 -
 
     Colour, depth, shape and (NUT) times stay. Messages go to stderr. What is damaged, or ends early, exits
-    with 1 after all that was whole; when the reader goes away, with 141, as shells tell of it, without a word.
+    with 1 after all that was whole; when the reader goes away, with 141, as shells have it, without a word.
     """
     given = {name: value for name, value in locals().items() if name in JOB_OPTIONS}
     job = Job(source="-", **job_fields(given))

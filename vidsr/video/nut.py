@@ -155,7 +155,7 @@ class NutReader:
         self._container.close()
 
     def _packets(self) -> Iterator[Any]:
-        number = 0
+        number, last = 0, -(1 << 63)
         try:
             for packet in self._container.demux(self._stream):
                 if not packet.size or self._source.stopped:
@@ -165,6 +165,9 @@ class NutReader:
                 if packet.pos is not None and number and packet.pos - self._end > _BETWEEN:
                     lost = packet.pos - self._end
                     raise DecodeError(f"{lost} bytes before frame {number} are damaged", hint=_DAMAGED)
+                if packet.pts <= last:
+                    raise DecodeError(f"the time goes back before frame {number}", hint=_DAMAGED)
+                last = packet.pts
                 self._end = (packet.pos or 0) + packet.size
                 yield packet
                 number += 1
@@ -188,7 +191,7 @@ class NutReader:
         try:
             (frame,) = self._stream.codec_context.decode(packet)
         except (av.FFmpegError, OSError, ValueError) as error:
-            text = f"a frame of {packet.size} bytes is none of this stream ({_said(error)})"
+            text = f"the stream goes on with {packet.size} bytes that are no whole frame ({_said(error)})"
             raise DecodeError(text, hint=_DAMAGED) from error
         return frame  # type: ignore[no-any-return]
 
