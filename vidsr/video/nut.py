@@ -155,7 +155,7 @@ class NutReader:
         self._container.close()
 
     def _packets(self) -> Iterator[Any]:
-        number, last = 0, -(1 << 63)
+        number, last, size = 0, -(1 << 63), 0
         try:
             for packet in self._container.demux(self._stream):
                 if not packet.size or self._source.stopped:
@@ -167,6 +167,12 @@ class NutReader:
                     raise DecodeError(f"{lost} bytes before frame {number} are damaged", hint=_DAMAGED)
                 if packet.pts <= last:
                     raise DecodeError(f"the time goes back before frame {number}", hint=_DAMAGED)
+                size = size or packet.size
+                if packet.size != size:
+                    text = (
+                        f"instead of frame {number} the stream goes on with {packet.size} bytes, not {size}"
+                    )
+                    raise DecodeError(text, hint=_DAMAGED)
                 last = packet.pts
                 self._end = (packet.pos or 0) + packet.size
                 yield packet
@@ -182,9 +188,11 @@ class NutReader:
         # Its last bytes are its own length and a checksum.
         length = int.from_bytes(self._source.tail[:8], "big") if len(self._source.tail) == 12 else 0
         rest = self._source.count - self._end
-        if not 0 < length <= rest:
-            if rest > _BETWEEN:
-                raise DecodeError(f"the last {rest} bytes, after {number} frames, are damaged", hint=_DAMAGED)
+        index = length if length <= rest else 0
+        if rest - index > _BETWEEN:
+            lost = rest - index
+            raise DecodeError(f"{lost} bytes after {number} frames are damaged, up to the end", hint=_DAMAGED)
+        if not index:
             self.warnings.append("the stream ends without NUT's index: it may have been cut off")
 
     def _decoded(self, packet: Any) -> av.VideoFrame:
