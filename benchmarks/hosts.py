@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/hosts.py CLIP [--model 2x-ecbsr-m4c16] [--frames 300] [--rounds 5]
 
-`vidsr upscale CLIP -o null:` decodes the clip itself; `vidsr pipe` gets it from an ffmpeg that decodes it, and
+`vidsr upscale CLIP -o null:` decodes the clip itself; `vidsr pipe` gets it from an ffmpeg that does, and
 writes through a pipe into `cat > /dev/null`. Ways take turns, forwards and backwards; frames a second are
 those that each tells of its own run, start-up left out. Printed are medians, and of the ratio to the command
 line within a round. Re-use is off: every frame is computed.
