@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
 import subprocess
 import sys
@@ -26,9 +27,9 @@ def program(name: str) -> str:
     """Return where a program is, or skip."""
     found = shutil.which(name)
     if found is None:
-        from conftest import require  # the tests' own, not this folder's
-
-        require(name, f"there is no {name}; run: apt-get install {name}")
+        # By its place: this folder has a conftest of its own.
+        loaded = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
+        loaded["require"](name, f"there is no {name}; run: apt-get install {name}")
     return str(found)
 
 
