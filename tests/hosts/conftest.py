@@ -1,6 +1,6 @@
-"""Makes the media tests' helper modules importable here too."""
+"""Makes the helper modules, here and of the media tests, importable."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "media"))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "media")]

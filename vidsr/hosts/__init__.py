@@ -1,1 +1,1 @@
-"""Doors for other programs' pipelines: the same frames as the command line makes."""
+"""vidsr inside other people's programs."""
