@@ -15,7 +15,7 @@ from vidsr.errors import DecodeError, OutputError, ProbeError, UnsupportedFormat
 from vidsr.frame import ColorInfo, Frame, PixelFormat
 from vidsr.video.convert import to_planar
 from vidsr.video.formats import color_of, nearest_planar, planes_of
-from vidsr.video.nut_aspect import with_aspect
+from vidsr.video.nut_aspect import Shaped
 from vidsr.video.raw import Raw, allocate_raw
 
 __all__ = ["MAGIC", "NutHeader", "NutReader", "NutWriter"]
@@ -217,21 +217,6 @@ class NutReader:
         )
 
 
-class _Shaped:
-    """Writes on, with the pixels' shape in the header, which comes first and at once."""
-
-    def __init__(self, target: Target, aspect: Fraction) -> None:
-        self._target, self._aspect = target, aspect
-
-    def write(self, data: bytes) -> int:
-        if self._aspect:
-            self._target.write(with_aspect(bytes(data), self._aspect))
-            self._aspect = Fraction(0)
-        else:
-            self._target.write(data)
-        return len(data)
-
-
 class NutWriter:
     """Writes a stream; the frames that it gives out are written from where they were filled."""
 
@@ -244,7 +229,7 @@ class NutWriter:
             OutputError: It cannot be written.
         """
         self._target, self._header = target, header
-        shaped = _Shaped(target, header.aspect)
+        shaped = Shaped(target.write, header.aspect)
         self._container: Any = av.open(shaped, "w", format="nut", buffer_size=_BUFFER)
         try:
             stream: Any = self._container.add_stream("rawvideo", rate=header.rate or Fraction(25))

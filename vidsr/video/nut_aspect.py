@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 
-__all__ = ["with_aspect"]
+__all__ = ["Shaped", "with_aspect"]
 
 _STREAM = b"NS\x11\x40\x5b\xf2\xf9\xdb"  # startcode of a stream's header: NUT's specification
 _CHECKSUM = 4
@@ -56,3 +57,20 @@ def _checksum(data: bytes) -> bytes:
         for _ in range(8):
             value = (value << 1 ^ (_POLYNOMIAL if value & 1 << 31 else 0)) & 0xFFFFFFFF
     return value.to_bytes(4, "big")
+
+
+class Shaped:
+    """Hands bytes on, with the pixels' shape in the header, which comes first and at once."""
+
+    def __init__(self, write: Callable[[bytes], int], aspect: Fraction) -> None:
+        """Hand on to `write`; an aspect of 0 changes nothing."""
+        self._write, self._aspect = write, aspect
+
+    def write(self, data: bytes) -> int:
+        """Take all of the data."""
+        if self._aspect:
+            self._write(with_aspect(bytes(data), self._aspect))
+            self._aspect = Fraction(0)
+        else:
+            self._write(data)
+        return len(data)
