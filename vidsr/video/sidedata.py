@@ -38,8 +38,10 @@ def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
     return {entry.type.name: bytes(entry) for entry in entries}
 
 
-def _entries(frame: av.VideoFrame) -> Any:
-    return _container(frame).keys()  # which are the entries themselves
+def _entries(frame: av.VideoFrame) -> list[Any]:
+    found = _container(frame)
+    # PyAV 18 gives the entries themselves as keys, 19 gives their types.
+    return [key if hasattr(key, "type") else found[key] for key in found.keys()]  # noqa: SIM118
 
 
 def _container(frame: av.VideoFrame) -> Any:
