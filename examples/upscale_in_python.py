@@ -8,8 +8,8 @@ from pathlib import Path
 
 import vidsr
 
-source = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("clip.mp4")
-output = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+source = sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("clip.mp4")
+output = sys.argv[2] if len(sys.argv) > 2 else None
 
-report = vidsr.run(vidsr.Job(source=source, output=output, model="ecbsr", scale=2, overwrite=True))
+report = vidsr.upscale(source, output, model="ecbsr", scale=2, overwrite=True)
 print(f"{report.output}: {report.frames} frames, {report.fps:.1f} fps. {report.limited_by}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import pytest
+from synth import make_clip
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -44,3 +45,28 @@ def test_make_clip_makes_the_same_file_whatever_lies_in_memory(tmp_path: Path) -
     assert len(digests) == 1
     with av.open(str(made)) as clip:
         assert sum(1 for _ in clip.decode(video=0)) == 144
+
+
+@pytest.mark.media
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("upscale_in_python.py", ["clip.mp4", "larger.mp4"], "larger.mp4: 6 frames"),
+        ("upscale_arrays.py", [], "(180, 320) (180, 320, 3) [(180, 320), (90, 160), (90, 160)] 24"),
+        ("upscale_frames.py", ["clip.mp4"], "0.200 s: 640x480 yuv420p"),
+    ],
+)
+def test_python_examples(name: str, arguments: list[str], said: str, tmp_path: Path) -> None:
+    make_clip(tmp_path / "clip.mp4", times=6)
+    source = EXAMPLES / name
+    assert len(source.read_text().splitlines()) < 20
+    done = subprocess.run(
+        [sys.executable, "-W", "error", source, *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(EXAMPLES.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout
