@@ -12,10 +12,7 @@ import av
 import numpy as np
 
 import vidsr
-from vidsr.backends import choose_backend
 from vidsr.frame import Planes, VideoInfo
-from vidsr.models.deploy import FrameFormat
-from vidsr.models.lookup import find_model
 from vidsr.video.enlarge import enlarge
 from vidsr.video.formats import new_frame
 from vidsr.video.reader import Reader, Span
@@ -39,17 +36,12 @@ def moment(info: VideoInfo, seconds: float, crf: float | None) -> tuple[Planes, 
 def main(clip: Path, seconds: float, output: Path, crf: float | None, models: list[str]) -> None:
     """Write the picture."""
     info = vidsr.probe(clip)
-    color = info.color
-    frame_format = FrameFormat(info.pixel_format, color.matrix, color.range, color.chroma_location)
     size = (info.width * SCALE, info.height * SCALE)
-    backend, _ = choose_backend("auto")
     planes, origin = moment(info, seconds, crf)
     panels = [enlarge(planes, info.pixel_format, SCALE, "lanczos")]
     for name in models:
-        model = find_model(name, SCALE)
-        with vidsr.Upscaler(model, frame_format, info.width, info.height, backend) as upscaler:
-            panels.append(new_frame(info.pixel_format, *size)[1])
-            upscaler.submit(planes, panels[-1]).result()
+        with vidsr.Upscaler(name, SCALE) as upscaler:
+            panels.append(upscaler.upscale(planes, pixel_format=info.pixel_format.name, color=info.color))
     # The middle of the picture, each pixel shown as 2 x 2.
     rows, columns = (slice(side // 4, side - side // 4) for side in (size[1], size[0]))
     shown = []
