@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from vidsr import plugins
 from vidsr.backends.automatic import AutomaticBackend, first_able
 from vidsr.backends.base import Availability, Backend, Session, SessionOptions, Ticket
 from vidsr.errors import BackendUnavailableError, OptionsError
@@ -22,6 +23,7 @@ __all__ = [
     "SessionOptions",
     "Ticket",
     "automatic_names",
+    "backend_names",
     "choose_backend",
     "get_backend",
 ]
@@ -48,12 +50,31 @@ def get_backend(name: str) -> Backend:
     Raises:
         OptionsError: There is none of that name.
     """
-    if name not in BACKENDS:
-        close = difflib.get_close_matches(name.lower(), BACKENDS, n=1)
-        known = f"there are: auto, {', '.join(BACKENDS)}"
-        raise OptionsError(f"no backend '{name}'", hint=f"did you mean {close[0]}?" if close else known)
-    backend: Backend = importlib.import_module(BACKENDS[name]).BACKEND
-    return backend
+    if name in BACKENDS:
+        backend: Backend = importlib.import_module(BACKENDS[name]).BACKEND
+        return backend
+    if name in plugins.names(plugins.BACKENDS, BACKENDS):
+        added: Backend | None = plugins.load(plugins.BACKENDS, name, lambda value: _no_backend(value, name))
+        if added is not None:
+            return added
+    known = backend_names()
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are: auto, {', '.join(known)}"
+    raise OptionsError(f"no backend '{name}'", hint=hint)
+
+
+def backend_names() -> tuple[str, ...]:
+    """Return the names of all backends: vidsr's own, then those of plug-ins, which auto never takes."""
+    return (*BACKENDS, *plugins.names(plugins.BACKENDS, BACKENDS))
+
+
+def _no_backend(value: Any, name: str) -> str:
+    """Return in what an object is no backend called `name`; empty: it is one."""
+    wanted = ("name", "streams_rows", "tiles_exact", "lacks", "availability", "open", "resolve")
+    lacks = [part for part in wanted if not hasattr(value, part)]
+    if lacks:
+        return f"it has no {', '.join(lacks)}, which a backend has"
+    return "" if value.name == name else f"its backend calls itself '{value.name}'"
 
 
 def automatic_names() -> tuple[str, ...]:

@@ -49,7 +49,9 @@ def _invoke(arguments: list[str]) -> int:
     import typer.main
 
     from vidsr.cli.app import app
+    from vidsr.cli.hosts import add_hosts
 
+    add_hosts(app, arguments)
     command = typer.main.get_command(app)
     usage_error: Any = typer.BadParameter.__mro__[1]  # click's, or that of typer's own copy of click
     try:

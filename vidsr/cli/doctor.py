@@ -44,8 +44,9 @@ def _examine() -> dict[str, dict[str, Any]]:
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    from vidsr.backends import BACKENDS, get_backend
+    from vidsr.backends import backend_names, get_backend
     from vidsr.cores import usable_cores
+    from vidsr.errors import OptionsError
     from vidsr.models.lookup import engine_folders, list_models
     from vidsr.remembered import described
     from vidsr.video.library import describe_library
@@ -71,8 +72,11 @@ def _examine() -> dict[str, dict[str, Any]]:
             extra = _EXTRAS.get(package)
             versions[package] = "absent" + (f"; pip install 'vidsr[{extra}]'" if extra else "")
     backends = {}
-    for name in BACKENDS:
-        state = get_backend(name).availability()
+    for name in backend_names():
+        try:
+            state = get_backend(name).availability()
+        except OptionsError:  # a plug-in that is broken: told of under its own heading
+            continue
         precisions = f"; {', '.join(state.precisions)}" if state.precisions else ""
         # Of a driver that is not there the line of the GPUs tells.
         detail = state.detail.partition("; install")[0] if state.expected else state.detail
@@ -89,6 +93,7 @@ def _examine() -> dict[str, dict[str, Any]]:
         "ffmpeg": describe_library(_ENCODERS),
         "models": {m.spec.id: str(m.path) for m in list_models()}
         or {"none": f"looked in {', '.join(map(str, engine_folders())) or 'no folder'}"},
+        **_plugins(),
         "cache": {
             "workers": described(
                 "workers.json", "how many workers were the fastest", "a batch with --workers auto"
@@ -121,3 +126,17 @@ def _engines() -> str:
         return f"{cache.folder}: {len(list(cache.all()))} engines; 'vidsr engines list' tells more"
     except OutputError as error:
         return error.message
+
+
+def _plugins() -> dict[str, dict[str, str]]:
+    """Return what other packages add, and which of it is broken; nothing where there is none."""
+    from vidsr import plugins
+
+    found = {
+        f"{group.removeprefix('vidsr.')} {name}": package
+        for group in (plugins.MODELS, plugins.BACKENDS, plugins.HOSTS)
+        for name, package in plugins.packages(group).items()
+    }
+    for one in plugins.problems():
+        found[f"{one.group.removeprefix('vidsr.')} {one.name}"] = f"left out: {one.reason} ({one.package})"
+    return {"plug-ins": found} if found else {}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from vidsr.errors import ModelError, OptionsError, UnknownModelError
 from vidsr.models.card import ModelFile, ModelSpec, load_card, verify_file
 from vidsr.models.checks import describe, parse_model, read_model_bytes
+from vidsr.models.folders import engine_folders
 from vidsr.models.halo import context_of
 from vidsr.models.rescale import rescaled
 from vidsr.models.stack import find_stack
@@ -103,16 +104,6 @@ class Model:
     def stack(self) -> FoldedStack | str:
         """The graph as a stack of folded convolutions, or in what it differs from one; raises as `proto`."""
         return find_stack(self.proto)
-
-
-def engine_folders() -> list[Path]:
-    """Return the folders with models: the installed package's, then the checkout's, where they exist."""
-    package = Path(__file__).resolve().parents[1]
-    folders = [package / "engines"]
-    # Beside an installed package lies site-packages, whose `engines` would be somebody else's.
-    if (package.parent / "pyproject.toml").is_file():
-        folders.append(package.parent / "engines")
-    return [folder for folder in folders if folder.is_dir()]
 
 
 def list_models(folders: list[Path] | None = None) -> list[Model]:
