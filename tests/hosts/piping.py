@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from required import require
 
 PIPE = [sys.executable, "-m", "vidsr", "pipe"]
 NEAREST = ["--backend", "nearest"]
@@ -27,9 +28,7 @@ def program(name: str) -> str:
     """Return where a program is, or skip."""
     found = shutil.which(name)
     if found is None:
-        # By its place: this folder has a conftest of its own.
-        loaded = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
-        loaded["require"](name, f"there is no {name}; run: apt-get install {name}")
+        require(name, f"there is no {name}; run: apt-get install {name}")
     return str(found)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import av
 import pytest
+from piping import ffmpeg
+from piping import piped as through_pipe
 from synth import make_clip
 from vapoursynth_process import ROOT, child_environment, inside
 
@@ -47,7 +49,7 @@ def piped(python: Path, folder: Path, script: Path, *arguments: str) -> bytes:
 
 @pytest.mark.media
 @pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le"])
-def test_same_frames_as_the_command_line(
+def test_the_same_frames_from_all_doors(
     pixel_format: str, vapoursynth_python: Path, inside: Inside, tmp_path: Path, kernel: None
 ) -> None:
     clip = make_clip(tmp_path / "clip.mkv", pixel_format=pixel_format, times=FRAMES, options={"crf": "12"})
@@ -66,6 +68,14 @@ def test_same_frames_as_the_command_line(
     raw = tmp_path / "raw"
     inside("random_order", clip=str(clip), into=str(raw), model="ecbsr", backend="kernel")
     assert raw.read_bytes() == b"".join(wanted)
+    # The other two doors, so that all four are compared in one place.
+    told = ["--matrix", "bt709", *(["--chroma-location", "left"] if "420" in pixel_format else [])]
+    y4m = ffmpeg("-i", clip, "-strict", "-1", "-f", "yuv4mpegpipe", "-")
+    large = through_pipe(y4m, "--model", "ecbsr", "--backend", "kernel", *told)
+    assert ffmpeg("-i", "-", "-f", "rawvideo", "-", data=large) == b"".join(wanted)
+    with av.open(str(clip)) as source, vidsr.Upscaler("ecbsr", 2, backend="kernel") as upscaler:
+        made = [planes_of(frame) for frame in upscaler.stream(source.decode(video=0))]
+    assert [b"".join(plane.tobytes() for plane in planes) for planes in made] == wanted
 
 
 @pytest.mark.parametrize(
