@@ -2,18 +2,23 @@
 
 A plug-in is loaded when something asks for it. One that cannot be loaded, is not what its group holds, or has
 a name that is taken is told of once, as a warning that names it and its package, and left out.
+
+Entry points are read here, from the ``entry_points.txt`` of what is installed in the folders of ``sys.path``:
+importing `importlib.metadata` for it takes longer than all the rest of ``vidsr --help``.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
-from collections.abc import Callable, Collection
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+from functools import cache, reduce
+from pathlib import Path
+from typing import Any
 
 __all__ = ["BACKENDS", "HOSTS", "MODELS", "Problem", "forget", "load", "names", "packages", "problems"]
 
@@ -36,6 +41,23 @@ class Problem:
     package: str
     """Of the distribution, with its version."""
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _EntryPoint:
+    """A line of an ``entry_points.txt``."""
+
+    group: str
+    name: str
+    value: str
+    """``package.module:attribute``, or a module alone."""
+    package: str
+    """Of the distribution, with its version."""
+
+    def load(self) -> Any:
+        module, _, attributes = self.value.partition(":")
+        parts = filter(None, attributes.strip().split("."))
+        return reduce(getattr, parts, importlib.import_module(module.strip()))
 
 
 _problems: dict[tuple[str, str], Problem] = {}
@@ -92,40 +114,89 @@ def problems() -> tuple[Problem, ...]:
 
 def packages(group: str) -> dict[str, str]:
     """Return for each plug-in's name the distribution that it is of, with its version."""
-    return {name: _package(entry) for name, entry in _entries(group).items()}
+    return {name: entry.package for name, entry in _entries(group).items()}
 
 
 def forget() -> None:
     """Forget what was found: for tests."""
     _entries.cache_clear()
+    _installed.cache_clear()
     _problems.clear()
     _loaded.clear()
 
 
 @cache
-def _entries(group: str) -> dict[str, EntryPoint]:
-    from importlib.metadata import entry_points
-
-    found: dict[str, EntryPoint] = {}
-    for entry in entry_points(group=group):
-        if entry.name in found and entry.value != found[entry.name].value:
-            other = _package(found[entry.name])
+def _entries(group: str) -> dict[str, _EntryPoint]:
+    found: dict[str, _EntryPoint] = {}
+    for entry in _installed():
+        if entry.group != group:
+            continue
+        if entry.name in found:
+            other = found[entry.name].package
             _log.warning("%s", _told(entry, f"{other} has a plug-in of the same name"))
             continue
         found[entry.name] = entry
     return found
 
 
-def _refuse(entry: EntryPoint, why: str) -> None:
+@cache
+def _installed() -> tuple[_EntryPoint, ...]:
+    """Return the entry points for vidsr of all that is installed, in the order of ``sys.path``."""
+    packages: set[str] = set()
+    found: list[_EntryPoint] = []
+    for folder in dict.fromkeys(sys.path):
+        try:
+            names = sorted(os.listdir(folder or "."))  # noqa: PTH208 - names are all that is wanted
+        except OSError:
+            continue
+        for name in names:
+            if not name.endswith((".dist-info", ".egg-info")):
+                continue
+            package = re.sub(r"[-_.]+", "-", name.rpartition(".")[0].partition("-")[0]).lower()
+            if package in packages:  # the first of a name is the one that Python imports
+                continue
+            packages.add(package)
+            found += _entries_of(Path(folder or ".", name))
+    return tuple(found)
+
+
+def _entries_of(info: Path) -> Iterator[_EntryPoint]:
+    """Yield the entry points for vidsr of a distribution, by its folder of metadata."""
+    try:
+        text = (info / "entry_points.txt").read_bytes().decode(errors="replace")
+    except OSError:
+        return
+    if "vidsr." not in text:
+        return
+    package, group = _named(info), ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            group = line.strip("[] ")
+        elif group in (MODELS, BACKENDS, HOSTS) and not line.startswith(("#", ";")):
+            name, equals, value = line.partition("=")
+            if equals:
+                yield _EntryPoint(group, name.strip(), value.partition("[")[0].strip(), package)
+
+
+def _named(info: Path) -> str:
+    """Return a distribution's name and version."""
+    for file in ("METADATA", "PKG-INFO"):
+        try:
+            text = (info / file).read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        fields = dict(re.findall(r"^(Name|Version): *(.*?)\s*$", text, re.MULTILINE)[:2])
+        if len(fields) == 2:
+            return f"{fields['Name']} {fields['Version']}"
+    return info.name.rpartition(".")[0].replace("-", " ", 1)
+
+
+def _refuse(entry: _EntryPoint, why: str) -> None:
     key = (entry.group, entry.name)
     if key not in _problems:
-        _problems[key] = Problem(entry.group, entry.name, _package(entry), why)
+        _problems[key] = Problem(entry.group, entry.name, entry.package, why)
         _log.warning("%s", _told(entry, why))
 
 
-def _told(entry: EntryPoint, why: str) -> str:
-    return f"the plug-in '{entry.name}' ({entry.group}, of {_package(entry)}) is left out: {why}"
-
-
-def _package(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
+def _told(entry: _EntryPoint, why: str) -> str:
+    return f"the plug-in '{entry.name}' ({entry.group}, of {entry.package}) is left out: {why}"

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from vidsr import plugins
+from vidsr.backends.added import AddedBackend
 from vidsr.backends.automatic import AutomaticBackend, first_able
 from vidsr.backends.base import Availability, Backend, Session, SessionOptions, Ticket
 from vidsr.errors import BackendUnavailableError, OptionsError
@@ -56,7 +57,7 @@ def get_backend(name: str) -> Backend:
     if name in plugins.names(plugins.BACKENDS, BACKENDS):
         added: Backend | None = plugins.load(plugins.BACKENDS, name, lambda value: _no_backend(value, name))
         if added is not None:
-            return added
+            return AddedBackend(added, plugins.packages(plugins.BACKENDS)[name])
     known = backend_names()
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"there are: auto, {', '.join(known)}"
