@@ -97,6 +97,10 @@ class Networks:
                 opened.users -= 1
             self._tidy(_KEPT)
 
+    def rest(self) -> None:
+        """Close all that nobody uses now."""
+        self._tidy(0)
+
     def close(self) -> None:
         """Close all that nobody uses, now and later."""
         self._closed = True
@@ -132,7 +136,16 @@ class Networks:
 
     def _open(self, model: str, scale: Fraction) -> Open:
         way = self._clip.way(model, scale)
-        return Open(way, open_way(way, in_flight=2))
+        upscaler = open_way(way, in_flight=2)
+        source, result = upscaler.layout.allocate(*upscaler.size), upscaler.layout.allocate(*upscaler.size_out)
+        for plane in source:
+            plane[:] = 0
+        try:
+            upscaler.submit(source, result).result()  # what is made at a first frame is made now
+        except BaseException:
+            upscaler.close()
+            raise
+        return Open(way, upscaler)
 
     def _tidy(self, most: int) -> None:
         """Close the longest unused until so many unused ones are left."""
