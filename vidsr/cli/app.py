@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vidsr.cli import batch, bench, clean, doctor, engines, evaluate, export, models, probe, train, upscale
+from vidsr.cli import batch, bench, clean, doctor, engines, evaluate, export, models, preview, probe, train, upscale
 
 __all__ = ["app"]
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command("upscale")(upscale.upscale)
 app.add_typer(batch.app, name="batch")
+app.command("preview")(preview.preview)
 app.command("probe")(probe.probe)
 app.add_typer(models.app, name="models")
 app.add_typer(engines.app, name="engines")

@@ -43,6 +43,7 @@ _FILES = {
     "": ("index.html", "text/html"),
     "player.js": ("player.js", "text/javascript"),
     "media.js": ("media.js", "text/javascript"),
+    "export.js": ("export.js", "text/javascript"),
     "view.js": ("view.js", "text/javascript"),
     "style.css": ("style.css", "text/css"),
 }
