@@ -239,3 +239,18 @@ class Preview:
         if scale not in self.networks.scales():
             raise OptionsError("there is no such scale to choose")
         return scale
+
+
+def _seconds(text: str) -> float:
+    """Return a second of the clip.
+
+    Raises:
+        OptionsError: It is no number, or negative.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < 1e7:
+        raise OptionsError("a position is a number of seconds")
+    return seconds

@@ -135,7 +135,7 @@ def serve(preview: _Ended, listener: socket.socket, *, ready: Callable[[], None]
     config = uvicorn.Config(
         preview.app,
         log_config=None,
-        log_level="critical",
+        log_level="error",
         access_log=False,
         lifespan="off",
         server_header=False,

@@ -13,6 +13,7 @@ const state = { playing: false, position: 0, base: 0, model: "", scale: "", loop
 window.vidsr = state; // for whoever wants to look
 
 const clock = (s) => `${Math.floor(s / 60)}:${(s % 60).toFixed(2).padStart(5, "0")}`;
+const ratio = (text) => { const [a, b = 1] = text.split("/"); return a / b; };
 const note = (text, seconds = 8) => {
   $("note").textContent = text;
   $("note").hidden = !text;
@@ -135,7 +136,7 @@ function figures() {
 }
 
 function models() {
-  const scale = state.scale.split("/").reduce((a, b) => a / b), all = state.info.models;
+  const scale = ratio(state.scale), all = state.info.models;
   const best = all.map((m) => m.scale).sort((a, b) => Math.abs(Math.log(a / scale)) - Math.abs(Math.log(b / scale)) || b - a)[0];
   const names = [...new Set([state.info.auto, state.info.model])], fitting = all.filter((m) => m.scale === best);
   const choices = [...names.map((id) => ({ id })), ...fitting.filter((m) => !names.includes(m.id))];
@@ -216,7 +217,7 @@ Object.assign(state, { info, model: info.model, scale: info.scale });
 document.title = `${info.name} – vidsr preview`;
 $("name").textContent = $("name").title = info.name;
 $("mute").hidden = !info.sound || form === "mjpeg";
-$("scale").replaceChildren(...info.scales.map((s) => new Option(`${+s.split("/").reduce((a, b) => a / b).toFixed(3)}×`, s)));
+$("scale").replaceChildren(...info.scales.map((s) => new Option(`${+ratio(s).toFixed(3)}×`, s)));
 $("scale").value = state.scale;
 models();
 wire();
