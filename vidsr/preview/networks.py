@@ -14,6 +14,7 @@ from vidsr.models.cost import cost_of
 from vidsr.models.lookup import Model, list_models
 from vidsr.opening import Way, open_way
 from vidsr.preview.clip import Clip
+from vidsr.runtime import on_gpu
 from vidsr.upscaler import Upscaler
 
 __all__ = ["Networks", "Open", "kmac"]
@@ -136,7 +137,8 @@ class Networks:
 
     def _open(self, model: str, scale: Fraction) -> Open:
         way = self._clip.way(model, scale)
-        upscaler = open_way(way, in_flight=2)
+        # Two at once on a CPU would each take twice as long.
+        upscaler = open_way(way, in_flight=2 if on_gpu(way.runtime.resolved) else 1)
         source, result = upscaler.layout.allocate(*upscaler.size), upscaler.layout.allocate(*upscaler.size_out)
         for plane in source:
             plane[:] = 0

@@ -2,8 +2,8 @@
 // Between the fragments lie boxes of type uuid, and in the heads of the parts lines, with what the server tells.
 
 const TOLD = "7669647372207072657669657720746c";
-const START_S = 0.1; // ahead of the clock before playing begins
-const FAR_S = 0.6, LONG_S = 0.2, SHORT_S = 0.04; // ahead by so much: jump, play a little faster, slower
+const START_S = 0.06; // ahead of the clock before playing begins
+const FAR_S = 0.5, LONG_S = 0.11, SHORT_S = 0.03; // ahead by so much: jump, play a little faster, slower
 const KEPT_S = 10;
 
 async function answer(url, signal) {
@@ -164,6 +164,11 @@ export class Mp4Player extends Player {
       if (ahead >= START_S || run.ended) { run.playing = true; this.play(); }
       return;
     }
+    if (!run.settled && video.currentTime > 0) {
+      run.settled = true; // what came while playing began would be late for ever
+      if (ahead > 2 * START_S && !run.ended) video.currentTime = end - START_S;
+      return;
+    }
     for (let k = 0; k < video.buffered.length; k++) {
       const start = video.buffered.start(k);
       if (video.readyState < 3 && start > video.currentTime && start - video.currentTime < 30) {
@@ -172,8 +177,8 @@ export class Mp4Player extends Player {
       }
     }
     if (run.ended) video.playbackRate = 1;
-    else if (ahead > FAR_S) video.currentTime = end - START_S;
-    else video.playbackRate = ahead > LONG_S ? 1.05 : ahead < SHORT_S ? 0.97 : 1;
+    else if (ahead > FAR_S) video.currentTime = end - 0.08;
+    else video.playbackRate = ahead > 2 * LONG_S ? 1.15 : ahead > LONG_S ? 1.05 : ahead < SHORT_S ? 0.97 : 1;
   }
 
   async play() {
