@@ -1,4 +1,4 @@
-"""A network for frames that come from somewhere else than a job's reader: for hosts, previews and Python's API.
+"""A network for frames that come from elsewhere than a job's reader: for hosts, previews and Python's API.
 
 What a job decides in `vidsr.planning` is decided here for frames alone: target, model, backend, precision.
 """

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from vidsr.cli import batch, bench, clean, doctor, engines, evaluate, export, models, preview, probe, train, upscale
+from vidsr.cli import (
+    batch,
+    bench,
+    clean,
+    doctor,
+    engines,
+    evaluate,
+    export,
+    models,
+    preview,
+    probe,
+    train,
+    upscale,
+)
 
 __all__ = ["app"]
 

@@ -104,9 +104,7 @@ def preview(
     ] = False,
     allow_network: Annotated[
         bool,
-        typer.Option(
-            "--allow-network", help="Take an address as a source.", rich_help_panel=_MODEL
-        ),
+        typer.Option("--allow-network", help="Take an address as a source.", rich_help_panel=_MODEL),
     ] = False,
 ) -> None:
     """Watch a clip upscaled in real time, beside its source, in a browser.

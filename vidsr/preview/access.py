@@ -1,8 +1,8 @@
 """Who may ask: a token in the address, and browsers that show our own page.
 
-A page of somebody else's, open in the same browser, can send requests to 127.0.0.1, and by a name that it lets
-point there even read the answers. It knows no token; its requests say another Origin; and such a name stands in
-the Host header.
+A page of somebody else's, open in the same browser, can send requests to 127.0.0.1, and by a name that it
+lets point there even read the answers. It knows no token; its requests say another Origin; and such a name
+stands in the Host header.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 from vidsr.errors import OptionsError
 
-__all__ = ["Access", "HEADERS", "parse_listen"]
+__all__ = ["HEADERS", "Access", "parse_listen"]
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-    " media-src blob:; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    " media-src blob:; img-src 'self' blob: data:; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",

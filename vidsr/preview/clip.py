@@ -135,9 +135,7 @@ class Clip:
         self.stack(target.size)  # refuses what is too large
         installed = choice.model.spec.id
         exact = model if named and model.lower().endswith(".onnx") else installed
-        job = replace(
-            self.job, model=exact, scale=scale, model_range=self.job.model_range if named else None
-        )
+        job = replace(self.job, model=exact, scale=scale, model_range=self.job.model_range if named else None)
         way = decide(job, self.form, self.size, shown=self.info)
         return replace(way, choice=replace(choice, model=way.choice.model))
 

@@ -139,12 +139,10 @@ class Export:
         with os.fdopen(terminal, "rb", buffering=0) as stream:
             while data := _read(stream.fileno()):
                 text = (text + data.decode(errors="replace"))[-_TOLD_BYTES:]
-                found = None
-                for found in _PROGRESS.finditer(text):
-                    pass
-                if found is not None:
-                    frames, total, alone = found.groups()
-                    self._tell(frames=int(frames or alone), total=None if total is None else int(total))
+                found = _PROGRESS.findall(text)
+                if found:
+                    frames, total, alone = found[-1]
+                    self._tell(frames=int(frames or alone), total=int(total) if total else None)
         code = self._process.wait()
         if code == 0:
             self._tell(state="done")
@@ -152,7 +150,9 @@ class Export:
             self._tell(state="cancelled")
         else:
             lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
-            said = [line for line in lines if line.startswith("vidsr: ")] or lines[-1:] or [f"exit code {code}"]
+            said = (
+                [line for line in lines if line.startswith("vidsr: ")] or lines[-1:] or [f"exit code {code}"]
+            )
             self._tell(state="failed", text=said[-1])
 
     def _tell(self, **facts: object) -> None:

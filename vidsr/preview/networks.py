@@ -139,7 +139,10 @@ class Networks:
         way = self._clip.way(model, scale)
         # Two at once on a CPU would each take twice as long.
         upscaler = open_way(way, in_flight=2 if on_gpu(way.runtime.resolved) else 1)
-        source, result = upscaler.layout.allocate(*upscaler.size), upscaler.layout.allocate(*upscaler.size_out)
+        source, result = (
+            upscaler.layout.allocate(*upscaler.size),
+            upscaler.layout.allocate(*upscaler.size_out),
+        )
         for plane in source:
             plane[:] = 0
         try:

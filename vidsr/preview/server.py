@@ -154,7 +154,7 @@ class Preview:
         return Response(found[0], media_type=found[1], headers=HEADERS)
 
     async def _info(self, _: Request) -> Response:
-        models = [
+        models: list[dict[str, Any]] = [
             {"id": m.spec.id, "scale": m.spec.scale, "about": m.spec.description, "kmac": round(kmac(m), 1)}
             for m in self.networks.offered()
         ]

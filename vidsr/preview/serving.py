@@ -70,9 +70,7 @@ class Streamed:
                 await send({"type": "http.response.start", "status": 200, "headers": raw})
                 while True:
                     patience.deadline = math.inf  # the next picture may take its time, the reader may not
-                    chunk = await to_thread.run_sync(
-                        next, self._play.chunks, None, abandon_on_cancel=True
-                    )
+                    chunk = await to_thread.run_sync(next, self._play.chunks, None, abandon_on_cancel=True)
                     patience.deadline = anyio.current_time() + STALLED_S
                     if chunk is None:
                         break
@@ -120,7 +118,9 @@ def listening(host: str, port: int) -> socket.socket:
             raise
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise OptionsError(f"cannot listen on {host}:{port} ({reason})", hint="give another --port") from error
+        raise OptionsError(
+            f"cannot listen on {host}:{port} ({reason})", hint="give another --port"
+        ) from error
     return made
 
 

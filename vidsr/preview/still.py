@@ -59,8 +59,7 @@ def write_still(
     label = scale_label(clip.scale)
     size = ways[0].target.size
     shown = [_labelled(clip, bicubic(frame.planes, frame.pixel_format, size), f"bicubic {label}")]
-    for way in ways:
-        shown.append(_labelled(clip, _upscaled(way, frame), f"{way.choice.model.spec.id} {label}"))
+    shown += [_labelled(clip, _upscaled(way, frame), f"{way.choice.model.spec.id} {label}") for way in ways]
     write_rgb(output, _joined(shown))
     return output
 

@@ -1,4 +1,4 @@
-"""Fragmented MP4 (ISO/IEC 14496-12) a packet at a time: FFmpeg's muxer holds each one until the next comes."""
+"""Fragmented MP4 (ISO/IEC 14496-12) by the packet: FFmpeg's muxer holds each until the next comes."""
 
 from __future__ import annotations
 
@@ -45,15 +45,13 @@ def fragment(number: int, track: int, time: int, samples: Sequence[Sample]) -> b
         run = box(b"trun", struct.pack(">IIi", _EACH, len(samples), offset), entries)
         head = box(b"tfhd", struct.pack(">II", _DEFAULT_BASE_IS_MOOF, track))
         begun = box(b"tfdt", struct.pack(">IQ", 1 << 24, time))
-        return box(
-            b"moof", box(b"mfhd", struct.pack(">II", 0, number)), box(b"traf", head, begun, run)
-        )
+        return box(b"moof", box(b"mfhd", struct.pack(">II", 0, number)), box(b"traf", head, begun, run))
 
     return moof(len(moof(0)) + 8) + box(b"mdat", *(s.data for s in samples))
 
 
 def length_prefixed(stream: bytes) -> bytes:
-    """Return H.264's units, each with its length before it (ISO/IEC 14496-15), from those between start codes."""
+    """Return H.264's units, each after its length (ISO/IEC 14496-15), from those between start codes."""
     parts: list[bytes] = []
     begin = stream.find(b"\0\0\1") + 3
     while begin > 2:

@@ -44,7 +44,7 @@ def as_shown(
     wide = max(1, round(width * (aspect or 1)))
     if wide != width:
         shown = shown.reformat(wide, height, "rgb24", interpolation=Interpolation.BICUBIC)
-    rgb: NDArray[np.uint8] = shown.to_ndarray()
+    rgb = shown.to_ndarray().astype(np.uint8, copy=False)
     a, b, c, d = (round(value) for value in turn)
     if abs(a * d - b * c) != 1:
         return rgb

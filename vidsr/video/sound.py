@@ -114,7 +114,7 @@ class SoundReader:
             expected += Fraction(frame.samples, frame.sample_rate)
             frame.pts = None  # its own clock would be the resampler's
             for made in resampler.resample(frame):
-                values = made.to_ndarray()
+                values = made.to_ndarray().astype(np.float32, copy=False)
                 yield place, values
                 place += values.shape[1]
 
