@@ -32,13 +32,23 @@ def test_this_machine_by_any_of_its_names_and_ports(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "", "user@localhost", "localhost:x", "10.0.0.1"],
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "evil.example:80",
+        "",
+        "user@localhost",
+        "localhost:x",
+        "10.0.0.1",
+    ],
 )
 def test_other_hosts_are_refused(host: str) -> None:
     assert "host" in refused(Access(token="t"), host=host)
 
 
-@pytest.mark.parametrize("origin", ["null", "http://evil.example", "http://127.0.0.1:81", "https://localhost:80"])
+@pytest.mark.parametrize(
+    "origin", ["null", "http://evil.example", "http://127.0.0.1:81", "https://localhost:80"]
+)
 def test_other_origins_are_refused(origin: str) -> None:
     assert "site" in refused(Access(token="t"), origin=origin)
 
@@ -79,7 +89,9 @@ def test_listen_is_a_host_and_maybe_a_port() -> None:
             parse_listen(wrong)
 
 
-def get(port: int, path: str, *, method: str = "GET", body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
+def get(
+    port: int, path: str, *, method: str = "GET", body: bytes | None = None, **headers: str
+) -> tuple[int, bytes]:
     link = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         link.request(method, path, body, {name.replace("_", "-"): v for name, v in headers.items()})
@@ -99,12 +111,26 @@ def test_what_the_server_answers(preview: Preview, server: Callable) -> None:
         assert get(port, f"/{TOKEN}/info", Origin="http://evil.example")[0] == 403
         assert get(port, f"/{TOKEN}/export", method="POST", body=b"{}")[0] == 403
         for trick in (
-            "../server.py", "..%2fserver.py", "%2e%2e/server.py", "/etc/passwd", "page/player.js", "player.js/",
-            "....//server.py", "player.js%00", "export.py",
+            "../server.py",
+            "..%2fserver.py",
+            "%2e%2e/server.py",
+            "/etc/passwd",
+            "page/player.js",
+            "player.js/",
+            "....//server.py",
+            "player.js%00",
+            "export.py",
         ):
             assert get(port, f"/{TOKEN}/{trick}")[0] in (403, 404, 307), trick
         for query in (
-            "model=/etc/passwd", "model=../x.onnx", "scale=9", "scale=x", "at=nan", "at=-1", "at=inf", "count=2",
+            "model=/etc/passwd",
+            "model=../x.onnx",
+            "scale=9",
+            "scale=x",
+            "at=nan",
+            "at=-1",
+            "at=inf",
+            "count=2",
             "form=avi",
         ):
             assert get(port, f"/{TOKEN}/stream?{query}")[0] in (409, 400), query
