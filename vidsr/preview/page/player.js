@@ -81,6 +81,7 @@ function go(at, { still = !state.playing, back = false } = {}) {
   if (still) asked.set("count", "1");
   if (back) asked.set("back", "1");
   state.stamps = [];
+  state.shownAt = null;
   player.open(`stream?${asked}`, still);
   paint();
 }
