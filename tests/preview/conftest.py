@@ -7,16 +7,14 @@ from pathlib import Path
 import pytest
 
 sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("media", "fakes")]
-pytest.importorskip("starlette")
-pytest.importorskip("uvicorn")
 
-from previewing import TOKEN, flash_and_beep, served
-from synth import make_clip
+from previewing import TOKEN, flash_and_beep, served  # noqa: E402 - found there
+from synth import make_clip  # noqa: E402 - found there
 
-from vidsr.job import Job
-from vidsr.preview.access import Access
-from vidsr.preview.clip import Clip
-from vidsr.preview.server import Preview
+from vidsr.job import Job  # noqa: E402 - found there
+from vidsr.preview.access import Access  # noqa: E402 - found there
+from vidsr.preview.clip import Clip  # noqa: E402 - found there
+from vidsr.preview.server import Preview  # noqa: E402 - found there
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ const keys = {
   " ": () => play(), k: () => play(), ",": () => step(true), ".": () => step(false),
   ArrowLeft: (e) => go(state.position - (e.shiftKey ? 1 : 5)), ArrowRight: (e) => go(state.position + (e.shiftKey ? 1 : 5)),
   Home: () => go(0), End: () => go(state.info.duration), "[": () => loop(0), "]": () => loop(1), "\\": () => loop(null),
-  f: full, m: mute, 1: () => view.zoomTo(1, view.canvas.clientWidth / 2, view.canvas.clientHeight / 2),
+  f: full, m: mute, 1: () => view.zoomTo(1, view.canvas.clientWidth / 2, view.canvas.clientHeight / 2, true),
   0: () => view.zoomTo(0), "?": () => { $("help").hidden = !$("help").hidden; },
 };
 

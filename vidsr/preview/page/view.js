@@ -32,10 +32,11 @@ export class View {
     return Math.min(this.canvas.width / w, this.canvas.height / h);
   }
 
-  zoomTo(zoom, x, y) {
+  // `exact`: even if it is smaller than what fits.
+  zoomTo(zoom, x, y, exact = false) {
     const ratio = devicePixelRatio, before = this.scale;
     const fit = Math.min(this.canvas.width / this.bounds[0], this.canvas.height / this.bounds[1]);
-    if (zoom <= fit) { this.zoom = 0; this.pan = [0, 0]; return this.draw(); }
+    if (zoom <= fit) { this.zoom = exact ? zoom : 0; this.pan = [0, 0]; return this.draw(); }
     this.zoom = Math.min(zoom, 32);
     const px = x * ratio - this.canvas.width / 2, py = y * ratio - this.canvas.height / 2;
     const grown = this.zoom / before;
