@@ -31,4 +31,4 @@ def server() -> Callable[[Preview], object]:
 
 @pytest.fixture
 def flashing(tmp_path: Path) -> Path:
-    return flash_and_beep(tmp_path / "flash.mp4")
+    return flash_and_beep(tmp_path / "flash.mp4", seconds=3)

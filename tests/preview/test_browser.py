@@ -243,11 +243,11 @@ def test_sound_is_heard_with_its_picture(chromium: Any, tmp_path: Path) -> None:
 
 
 def test_without_media_source_extensions_there_are_jpegs(chromium: Any, clip: Path) -> None:
-    with command(clip, "-m", "2x-ecbsr-m4c8") as address:
-        with page(chromium, address, script="delete window.MediaSource") as opened:
-            until(opened, "vidsr.drawn > 20")
-            assert "MJPEG" in opened.inner_text("#using")
-            assert "Media Source" in opened.inner_text("#note")
+    gone = "delete window.MediaSource"
+    with command(clip, "-m", "2x-ecbsr-m4c8") as address, page(chromium, address, script=gone) as opened:
+        until(opened, "vidsr.drawn > 20")
+        assert "MJPEG" in opened.inner_text("#using")
+        assert "Media Source" in opened.inner_text("#note")
 
 
 def test_an_export_is_asked_for_shown_and_asked_for_again(chromium: Any, tmp_path: Path) -> None:
