@@ -107,6 +107,17 @@ def sanitizers(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """Chromium, and Playwright to drive it."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        require("browser", "there is no Chromium; run: apt-get install chromium")
+    if importlib.util.find_spec("playwright") is None:
+        require("browser", "Playwright is not installed; run: pip install playwright")
+    return str(found)
+
+
+@pytest.fixture(scope="session")
 def ray_installed() -> None:
     """The extra `ray`."""
     if importlib.util.find_spec("ray") is None:

@@ -17,6 +17,7 @@ from vidsr.cli import (
     export,
     models,
     pipe,
+    preview,
     probe,
     train,
     upscale,
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("upscale")(upscale.upscale)
 app.add_typer(batch.app, name="batch")
 app.command("pipe")(pipe.pipe)
+app.command("preview")(preview.preview)
 app.command("probe")(probe.probe)
 app.add_typer(models.app, name="models")
 app.add_typer(engines.app, name="engines")
