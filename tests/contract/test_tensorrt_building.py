@@ -25,6 +25,7 @@ SMALL = "2x-ecbsr-m4c8"
 RANGE = ((16, 24), (32, 48), (64, 96))
 BITS = {8: "yuv420p", 10: "yuv420p10"}
 KINDS = ["static", "dynamic"]
+LAYOUTS = ["gray10", "gbrp", "gbrap10", "yuv422p", "yuv444p12", "yuva420p"]
 
 
 def typed(name: str, bits: int, kind: str) -> TypedGraph:
@@ -42,7 +43,7 @@ def onward(phase: str, step: int, steps: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["static", pytest.param("dynamic", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("bits", BITS)
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_parses_as_it_is_typed(tensorrt_rtx: Library, name: str, bits: int, kind: str) -> None:
@@ -83,7 +84,9 @@ def test_every_model_builds(tensorrt_rtx: Library, name: str, bits: int, kind: s
     assert made.layers
 
 
-@pytest.mark.parametrize("pixels", ["gray", "gray10", "gbrp", "gbrap10", "yuv422p", "yuv444p12", "yuva420p"])
+@pytest.mark.parametrize(
+    "pixels", ["gray", *(pytest.param(name, marks=pytest.mark.slow) for name in LAYOUTS)]
+)
 def test_every_layout_builds(tensorrt_rtx: Library, pixels: str) -> None:
     layout = FrameFormat(PixelFormat.parse(pixels))
     static = half(deploy(MODELS[SMALL], layout, 48, 32))

@@ -118,6 +118,7 @@ def check(folder: Path, count: int, failures: int) -> None:
     assert all(path.stat().st_mtime_ns == time for path, time in made.items())
 
 
+@pytest.mark.slow
 def test_a_few(tmp_path: Path) -> None:
     check(tmp_path / "in", 18, 9)
 

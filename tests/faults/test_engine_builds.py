@@ -77,7 +77,7 @@ def test_ten_processes_build_once(tmp_path: Path) -> None:
     assert left(tmp_path) == WHOLE
 
 
-@pytest.mark.parametrize("how", ["well", "holds the lock", "stubborn"])
+@pytest.mark.parametrize("how", ["well", "holds the lock", pytest.param("stubborn", marks=pytest.mark.slow)])
 def test_a_killed_job_takes_its_builder_along(tmp_path: Path, how: str) -> None:
     with start(tmp_path, how, seconds=60.0) as process:
         until(lambda: builds(tmp_path), process)
@@ -91,7 +91,7 @@ def test_a_killed_job_takes_its_builder_along(tmp_path: Path, how: str) -> None:
     works(tmp_path)
 
 
-@pytest.mark.parametrize("how", ["well", "holds the lock", "stubborn"])
+@pytest.mark.parametrize("how", ["well", "holds the lock", pytest.param("stubborn", marks=pytest.mark.slow)])
 def test_ctrl_c(tmp_path: Path, how: str) -> None:
     with start(tmp_path, how, seconds=60.0) as process:
         until(lambda: builds(tmp_path), process)

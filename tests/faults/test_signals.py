@@ -79,6 +79,7 @@ def moments(command: Command, whole: Whole, count: int, seed: int) -> list[int]:
     return codes
 
 
+@pytest.mark.slow
 def test_three_random_moments(command: Command, whole: Whole) -> None:
     codes = moments(command, whole, 3, seed=1)
     assert any(codes), "none came in time"

@@ -61,6 +61,7 @@ def check(network: Network, capability: tuple[int, int], sample_bytes: int) -> N
     assert registers[1] * 32 * tiles.warps <= 65536
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nvrtc")
 def test_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "kept"

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from describe import describe
 from synth import make_clip
 
@@ -36,6 +37,7 @@ def test_season(tmp_path: Path) -> None:
     assert (tmp_path / "season_2x" / ".vidsr-batch").is_dir()  # also for a second season, in another folder
 
 
+@pytest.mark.slow
 def test_watched_queue(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mkv", times=6)
     command = ["sh", str(EXAMPLES / "watched_queue.sh"), "incoming", "done", "--backend", "nearest"]

@@ -77,6 +77,7 @@ def run(source: Path, model: str) -> tuple[list[dict], float, Play]:
     return words_of(data)[0], wall, play
 
 
+@pytest.mark.slow
 def test_a_model_too_heavy_is_replaced_and_the_clock_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +96,7 @@ def test_a_model_too_heavy_is_replaced_and_the_clock_goes_on(
     assert {w["model"] for w in late} == {step["model"]}
 
 
+@pytest.mark.slow
 def test_where_nothing_is_smaller_frames_are_dropped_and_it_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

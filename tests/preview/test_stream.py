@@ -123,7 +123,7 @@ def test_each_field_becomes_a_frame_where_asked(tmp_path: Path) -> None:
     assert [round(f.time * 50) for f in decoded(data)[0]] == list(range(20))
 
 
-@pytest.mark.parametrize("at", [0.0, 1.52])
+@pytest.mark.parametrize("at", [pytest.param(0.0, marks=pytest.mark.slow), 1.52])
 def test_sound_is_with_its_picture(flashing: Path, at: float) -> None:
     data, _ = played(flashing, at=at)
     frames, sound, first = decoded(data)

@@ -92,6 +92,7 @@ def test_frames_are_dealt_to_all_gpus_in_turn(machine: Machine) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.slow
 def test_an_engine_for_a_range_of_sizes_is_taken_where_it_fits(machine: Machine) -> None:
     model, form = find_model("ecbsr-m4c8", 2), FrameFormat(PixelFormat.parse("yuv420p"))
     sizes = [(16, 16), (32, 20), (64, 40)]
