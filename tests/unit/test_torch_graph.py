@@ -34,8 +34,9 @@ def _check(deployed: Deployed) -> None:
     pixels = deployed.format.pixel_format
     src = picture(pixels, deployed.width, deployed.height)
     got = upscale(get_backend("torch"), deployed, src, SessionOptions(threads=1, device="cpu"))
-    # Codes of 16 bits are nearly as fine as f32 itself: which of two is nearer depends on the order of sums.
-    share = 0.0005 if pixels.bit_depth < 16 else 0.01
+    # The finer the codes, the nearer to f32's own steps: which of two is nearer depends on the order of sums.
+    # At 12 bits torch and OpenVINO are each off from float64 on 0.02 % of samples (benchmarks/exactness.py).
+    share = 0.01 if pixels.bit_depth == 16 else 0.001 if pixels.bit_depth > 10 else 0.0005
     _compare(got, upscale(get_backend("openvino"), deployed, src, OV_F32), share)
 
 
