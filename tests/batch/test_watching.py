@@ -128,7 +128,7 @@ def test_a_file_that_somebody_writes(tmp_path: Path) -> None:
             assert watch.next() == path
 
 
-@pytest.mark.parametrize("poll", [False, True])
+@pytest.mark.parametrize("poll", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_renames_and_replacements(tmp_path: Path, poll: bool) -> None:
     folder, outside = tmp_path / "in", tmp_path / "out.mkv"
     folder.mkdir()

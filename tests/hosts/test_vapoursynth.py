@@ -48,7 +48,7 @@ def piped(python: Path, folder: Path, script: Path, *arguments: str) -> bytes:
 
 
 @pytest.mark.media
-@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv422p10le"])
+@pytest.mark.parametrize("pixel_format", [pytest.param("yuv420p", marks=pytest.mark.slow), "yuv422p10le"])
 def test_the_same_frames_from_all_doors(
     pixel_format: str, vapoursynth_python: Path, inside: Inside, tmp_path: Path, kernel: None
 ) -> None:

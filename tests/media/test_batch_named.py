@@ -78,6 +78,7 @@ def test_a_result_that_was_not_noted_counts(tmp_path: Path, name: str, damage: D
     assert [p.name for p in output.parent.iterdir()] == [name]
 
 
+@pytest.mark.slow
 def test_without_a_result_it_does_not(tmp_path: Path) -> None:
     row, _, output = driven(tmp_path, "out.mp4", result_gone)
     assert row.state == "failed"

@@ -44,8 +44,10 @@ def test_no_frame_is_in_a_cycle(tmp_path: Path, kind: str, garbage: list[object]
     assert [found for found in garbage if isinstance(found, av.VideoFrame | av.Packet)] == []
 
 
-@pytest.mark.parametrize("backend", ["nearest", "openvino"])
-@pytest.mark.parametrize(("kind", "most"), [("progressive", 2), ("interlaced", 5)])
+@pytest.mark.parametrize("backend", [pytest.param("nearest", marks=pytest.mark.slow), "openvino"])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("progressive", 2), pytest.param("interlaced", 5, marks=pytest.mark.slow)]
+)
 def test_large_frames_are_not_held(
     tmp_path: Path, kind: str, most: int, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,7 @@ def compare(got: Planes, wanted: list[np.ndarray], share: float) -> None:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_formats_and_targets(nets: Nets, name: str, channels: int) -> None:
     form = FrameFormat(PixelFormat.parse(name))
     network, model = nets[channels, 2]
@@ -92,7 +92,8 @@ def test_formats_and_targets(nets: Nets, name: str, channels: int) -> None:
 
 @pytest.mark.parametrize("location", list(ChromaLocation))
 @pytest.mark.parametrize(
-    ("channels", "scale", "target"), [(1, 2, (50, 26)), (3, 2, (50, 26)), (1, 3, (84, 42))]
+    ("channels", "scale", "target"),
+    [(1, 2, (50, 26)), (3, 2, (50, 26)), pytest.param(1, 3, (84, 42), marks=pytest.mark.slow)],
 )
 def test_siting_and_other_colour(
     nets: Nets, location: ChromaLocation, channels: int, scale: int, target: tuple[int, int]
