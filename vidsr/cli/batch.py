@@ -10,7 +10,7 @@ import typer
 import typer.core
 
 from vidsr.cli.batch_state import cancel, retry, status
-from vidsr.cli.job_options import JOB_OPTIONS, job_fields
+from vidsr.cli.job_options import JOB_OPTIONS, job_fields, with_options_of
 from vidsr.cli.upscale import upscale
 from vidsr.errors import OptionsError
 
@@ -191,18 +191,8 @@ def _full(text: str) -> bool:
     return text == "full"
 
 
-def _with_job_options(function: Any) -> Any:
-    """Give a command the options of a job that ``vidsr upscale`` has, instead of ``**options``."""
-    own = inspect.signature(function, eval_str=True)
-    job = inspect.signature(upscale, eval_str=True)
-    kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    kept += [p for p in job.parameters.values() if p.name not in _OWN]
-    function.__signature__ = own.replace(parameters=kept)
-    function.__annotations__ = {p.name: p.annotation for p in kept} | {"return": None}
-    return function
-
-
-app.command("run")(_with_job_options(run))
+_LENT = [name for name in inspect.signature(upscale).parameters if name not in _OWN]
+app.command("run")(with_options_of(upscale, _LENT)(run))
 app.command("status")(status)
 app.command("retry")(retry)
 app.command("cancel")(cancel)

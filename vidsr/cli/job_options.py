@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, TypeVar
 
 from vidsr.errors import OptionsError
 from vidsr.job import parse_scale, parse_time
 
-__all__ = ["JOB_OPTIONS", "job_fields"]
+__all__ = ["JOB_OPTIONS", "job_fields", "with_options_of"]
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _as_it_is(value: Any) -> Any:
@@ -73,3 +77,23 @@ def job_fields(given: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None and value != []:
             fields[field] = convert(value)
     return fields
+
+
+def with_options_of(lender: Callable[..., Any], names: Collection[str]) -> Callable[[F], F]:
+    """Return a decorator that gives a command some of another's options instead of its ``**options``.
+
+    Args:
+        lender: The other command; its defaults, words and panels come with the options.
+        names: Of its parameters.
+    """
+
+    def lend(function: F) -> F:
+        own = inspect.signature(function, eval_str=True)
+        lent = inspect.signature(lender, eval_str=True).parameters
+        kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        kept += [p for name, p in lent.items() if name in names]
+        function.__signature__ = own.replace(parameters=kept)  # type: ignore[attr-defined]
+        function.__annotations__ = {p.name: p.annotation for p in kept} | {"return": None}
+        return function
+
+    return lend

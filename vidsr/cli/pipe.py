@@ -6,23 +6,22 @@ import os
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidsr.cli.job_options import JOB_OPTIONS, job_fields
+from vidsr.cli.job_options import job_fields, with_options_of
 from vidsr.cli.progress import ProgressBar
 from vidsr.cli.signals import Terminated
+from vidsr.cli.upscale import upscale
 from vidsr.errors import OptionsError, one_line
-from vidsr.job import DEFAULT_SCALE, Job
+from vidsr.job import AUTO, Job
 
 if TYPE_CHECKING:
     from vidsr.hosts.pipe import PipeOptions
 
 __all__ = ["pipe"]
 
-_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Job)}
 _BROKEN = 141
 """128 + SIGPIPE, as shells tell of a program whose reader went away: who asks (pipefail) learns that not
 all was taken."""
@@ -30,24 +29,20 @@ _STREAM = "What the stream does not say"
 _RUN = "Running"
 
 
+@with_options_of(
+    upscale,
+    "scale size model_range chroma backend device precision fast tile threads reuse".split(),
+)
 def pipe(
     model: Annotated[
         str,
         typer.Option(
-            "-m", "--model", help="auto (ecbsr for clean sources), a network, a model's name, or a file.onnx."
+            "-m",
+            "--model",
+            help="auto (ecbsr for clean sources), a network, a model's name, or a file.onnx.",
+            rich_help_panel="Model",
         ),
-    ] = _DEFAULTS["model"],
-    scale: Annotated[
-        str | None,
-        typer.Option("-s", "--scale", help=f"How many times larger: 2, 1.5, 3/2. Default: {DEFAULT_SCALE}."),
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="Instead of --scale: 1920x1080, 1920x or x1080.")] = None,
-    model_range: Annotated[
-        int | None, typer.Option(help="For a file.onnx without a card: 1 or 255 for white.")
-    ] = None,
-    chroma: Annotated[str, typer.Option(help="How colour is enlarged: bicubic or nearest.")] = _DEFAULTS[
-        "chroma"
-    ],
+    ] = AUTO,
     to: Annotated[str | None, typer.Option(help="y4m or nut. Default: what comes in.")] = None,
     matrix: Annotated[
         str | None,
@@ -66,39 +61,13 @@ def pipe(
         str | None,
         typer.Option(help="left, center, topleft, ... Default: left.", rich_help_panel=_STREAM),
     ] = None,
-    backend: Annotated[
-        str, typer.Option(help="auto, or one that 'vidsr doctor' lists.", rich_help_panel=_RUN)
-    ] = _DEFAULTS["backend"],
-    device: Annotated[
-        str, typer.Option("-d", "--device", help="The backend's device.", rich_help_panel=_RUN)
-    ] = _DEFAULTS["device"],
-    precision: Annotated[
-        str, typer.Option(help="auto, f32, bf16, f16 or int8.", rich_help_panel=_RUN)
-    ] = _DEFAULTS["precision"],
-    fast: Annotated[
-        bool, typer.Option("--fast", help="int8 where the model offers it.", rich_help_panel=_RUN)
-    ] = False,
-    tile: Annotated[
-        str,
-        typer.Option(
-            "-t", "--tile", help="Side of a tile in pixels; 0: whole frames; auto.", rich_help_panel=_RUN
-        ),
-    ] = _DEFAULTS["tile"],
-    threads: Annotated[
-        int, typer.Option(help="CPU threads for the network; 0: one a core.", rich_help_panel=_RUN)
-    ] = _DEFAULTS["threads"],
-    reuse: Annotated[
-        str,
-        typer.Option(
-            help="auto: what equals the last frame is not computed again; off.", rich_help_panel=_RUN
-        ),
-    ] = _DEFAULTS["reuse"],
     progress: Annotated[
         bool | None,
         typer.Option(
             "--progress/--quiet", help="Default: progress on a terminal, else nothing.", rich_help_panel=_RUN
         ),
     ] = None,
+    **options: Any,
 ) -> None:
     """Enlarge Y4M or NUT from standard input to standard output, frame by frame.
 
@@ -107,8 +76,7 @@ def pipe(
     Colour, depth, shape and (NUT) times stay. Messages go to stderr. What is damaged, or ends early, exits
     with 1 after all that was whole; when the reader goes away, with 141, as shells have it, without a word.
     """
-    given = {name: value for name, value in locals().items() if name in JOB_OPTIONS}
-    job = Job(source="-", **job_fields(given))
+    job = Job(source="-", **job_fields(options | {"model": model}))
     try:
         raise typer.Exit(
             _run(

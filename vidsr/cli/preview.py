@@ -5,28 +5,32 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vidsr.cli.job_options import job_fields
+from vidsr.cli.job_options import job_fields, with_options_of
+from vidsr.cli.upscale import upscale
 from vidsr.errors import OptionsError
-from vidsr.job import AUTO, DEFAULT_SCALE, Job, parse_time
+from vidsr.job import AUTO, Job, parse_time
 
 if TYPE_CHECKING:
     from vidsr.preview.clip import Clip
 
 __all__ = ["preview"]
 
-_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Job)}
 _MODEL = "Model"
 _SERVER = "Server"
 _STILL = "One moment as a picture"
 
 
+@with_options_of(
+    upscale,
+    "scale model_range backend device precision fast threads tile deinterlace hwaccel video_stream"
+    " allow_network".split(),
+)
 def preview(
     source: Annotated[str, typer.Argument(help="A video, a picture, or a pattern like shot_%04d.png.")],
     model: Annotated[
@@ -37,43 +41,6 @@ def preview(
             help="Where to begin: auto, a network, a model's name, or a file.onnx. With --still several.",
             rich_help_panel=_MODEL,
         ),
-    ] = None,
-    scale: Annotated[
-        str | None,
-        typer.Option(
-            "-s", "--scale", help=f"How many times larger. Default: {DEFAULT_SCALE}.", rich_help_panel=_MODEL
-        ),
-    ] = None,
-    model_range: Annotated[
-        int | None,
-        typer.Option(help="For a file.onnx without a card: 1 or 255 for white.", rich_help_panel=_MODEL),
-    ] = None,
-    backend: Annotated[
-        str, typer.Option(help="auto, or one that 'vidsr doctor' lists.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["backend"],
-    device: Annotated[
-        str, typer.Option("-d", "--device", help="The backend's device.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["device"],
-    precision: Annotated[
-        str, typer.Option(help="auto, f32, bf16, f16 or int8.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["precision"],
-    fast: Annotated[
-        bool, typer.Option("--fast", help="int8 where the model offers it.", rich_help_panel=_MODEL)
-    ] = False,
-    threads: Annotated[
-        int, typer.Option(help="CPU threads for the network; 0: all.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["threads"],
-    tile: Annotated[
-        str, typer.Option("-t", "--tile", help="Side of a tile; 0: whole; auto.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["tile"],
-    deinterlace: Annotated[
-        str, typer.Option(help="auto, off, frame, field or idet.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["deinterlace"],
-    hwaccel: Annotated[
-        str, typer.Option(help="What decodes: none, cuda or auto.", rich_help_panel=_MODEL)
-    ] = _DEFAULTS["hwaccel"],
-    video_stream: Annotated[
-        int | None, typer.Option(help="Index of the video. Default: the first.", rich_help_panel=_MODEL)
     ] = None,
     port: Annotated[
         int, typer.Option(help="0: any that is free.", min=0, max=65535, rich_help_panel=_SERVER)
@@ -102,26 +69,16 @@ def preview(
     overwrite: Annotated[
         bool, typer.Option("-y", "--overwrite", help="Replace it.", rich_help_panel=_STILL)
     ] = False,
-    allow_network: Annotated[
-        bool,
-        typer.Option("--allow-network", help="Take an address as a source.", rich_help_panel=_MODEL),
-    ] = False,
+    **options: Any,
 ) -> None:
     """Watch a clip upscaled in real time, beside its source, in a browser.
 
     The page is served to this machine alone, under an address that only you know. Ctrl-C ends it.
     """
-    given = {
-        name: value
-        for name, value in locals().items()
-        if name
-        in "scale model_range backend device precision fast threads tile deinterlace hwaccel video_stream"
-        " allow_network".split()
-    }
     models = model or [AUTO]
     if still is None and (output is not None or overwrite or len(models) > 1):
         raise OptionsError("-o, -y and a second -m belong to --still", hint="add --still 12.5")
-    job = Job(source=source, **job_fields(given | {"model": models[0]}))
+    job = Job(source=source, **job_fields(options | {"model": models[0]}))
     from vidsr.preview.clip import Clip
 
     if still is not None:
