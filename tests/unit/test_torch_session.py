@@ -17,7 +17,7 @@ from vidsr.backends import torch as torch_backend
 from vidsr.backends.base import SessionOptions
 from vidsr.backends.torch_graph import TorchGraph
 from vidsr.backends.torch_session import open_on_gpu
-from vidsr.errors import BackendUnavailableError, EngineBuildError
+from vidsr.errors import BackendUnavailableError, DeviceMemoryError, EngineBuildError
 from vidsr.frame import PixelFormat
 from vidsr.models import Deployed, FrameFormat, deploy, find_model
 from vidsr.models.steps import read_graph
@@ -203,12 +203,14 @@ def test_fewer_streams_where_memory_ends(cuda, monkeypatch, deployed: Deployed, 
 
     monkeypatch.setattr(TorchGraph, "__call__", limited)
     if not fits:
-        with pytest.raises(EngineBuildError, match="too little free memory for frames of 50x34") as caught:
+        with pytest.raises(DeviceMemoryError, match="not enough free memory for frames of 50x34") as caught:
             open_on_gpu(graph, deployed, "cuda:0", 4)
         assert "--tile" in str(caught.value.hint)
         return
     session = open_on_gpu(graph, deployed, "cuda:0", 4)
     assert session.in_flight == fits
+    few = f"{fits} instead of 4 frames at once on cuda:0: its memory is full"
+    assert session.notes == ((few,) if fits < 4 else ())
     session.close()
 
 

@@ -35,7 +35,8 @@ class Session(Protocol):
     """One model on one device for one frame format and size. Thread-safe; no memory between frames."""
 
     in_flight: int
-    """How many frames it can work on at once; a further `submit` waits."""
+    """How many frames it can work on at once; a further `submit` waits. What of it memory did not allow is in
+    ``notes``, sentences for a report, where a session has such."""
 
     def submit(self, src: Planes, dst: Planes) -> Ticket:
         """Start upscaling `src` into `dst`; both belong to the session until ``ticket.result()``.

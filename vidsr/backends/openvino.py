@@ -12,14 +12,13 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidsr.backends.base import Availability, SessionOptions, check_planes
+from vidsr.backends.base import Availability, SessionOptions
+from vidsr.backends.places import PlacesSession
 from vidsr.cores import usable_cores
 from vidsr.errors import BackendUnavailableError, EngineBuildError, InferenceError
 
@@ -66,14 +65,6 @@ def _core() -> Any:
     return _import_quietly().Core()
 
 
-class _FutureTicket:
-    def __init__(self, future: Future[None]) -> None:
-        self._future = future
-
-    def result(self) -> None:
-        self._future.result()
-
-
 class _Request:
     """An inference request with the planes that it reads and writes."""
 
@@ -95,51 +86,6 @@ class _Request:
         self._request.wait()
         for other, plane in zip(dst, self._outputs, strict=True):
             np.copyto(other, plane[0, 0])
-
-
-class _OpenVinoSession:
-    """One thread a request; copying and waiting release the GIL."""
-
-    def __init__(self, compiled: Any, deployed: Deployed, in_flight: int) -> None:
-        self.in_flight = in_flight
-        self._deployed = deployed
-        self._free: SimpleQueue[_Request] = SimpleQueue()
-        for _ in range(in_flight):
-            self._free.put(_Request(compiled, deployed))
-        self._places = threading.Semaphore(in_flight)
-        self._closing = threading.Lock()
-        self._closed = False
-        self._threads = ThreadPoolExecutor(in_flight, thread_name_prefix="vidsr-openvino")
-
-    def submit(self, src: Planes, dst: Planes) -> _FutureTicket:
-        check_planes(self._deployed, src, dst)
-        self._places.acquire()
-        try:
-            with self._closing:
-                if self._closed:
-                    raise InferenceError("this session is closed", stage="inference")
-                future = self._threads.submit(self._run, src, dst)
-        except BaseException:
-            self._places.release()
-            raise
-        future.add_done_callback(lambda _: self._places.release())
-        return _FutureTicket(future)
-
-    def _run(self, src: Planes, dst: Planes) -> None:
-        request = self._free.get()
-        try:
-            request.run(src, dst)
-        except RuntimeError as error:
-            raise InferenceError(f"OpenVINO failed ({_first_line(error)})", stage="inference") from error
-        finally:
-            self._free.put(request)
-
-    def close(self) -> None:
-        with self._closing:
-            self._closed = True
-        self._threads.shutdown(wait=True)
-        while not self._free.empty():
-            self._free.get()
 
 
 class OpenVinoBackend:
@@ -208,7 +154,8 @@ class OpenVinoBackend:
             }
         try:
             compiled = _core().compile_model(_core().read_model(deployed.model_bytes), device, settings)
-            return _OpenVinoSession(compiled, deployed, in_flight)
+            requests = [_Request(compiled, deployed) for _ in range(in_flight)]
+            return PlacesSession(deployed, requests, in_flight, library="OpenVINO", words=_first_line)
         except RuntimeError as error:
             raise EngineBuildError(
                 f"OpenVINO cannot compile this model for {device} ({_first_line(error)})",

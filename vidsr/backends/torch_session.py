@@ -3,113 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vidsr.backends.base import check_planes
+from vidsr.backends.places import PlacesSession
 from vidsr.backends.torch_graph import TorchGraph
-from vidsr.errors import EngineBuildError, InferenceError
+from vidsr.errors import DeviceMemoryError, EngineBuildError
 
 if TYPE_CHECKING:
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
 
-__all__ = ["TorchSession", "first_line", "open_on_cpu", "open_on_gpu"]
+__all__ = ["first_line", "open_on_cpu", "open_on_gpu"]
 
 _WARM_UPS = 2  # cuDNN chooses and loads its kernels; the second run finds all memory there
 _capturing = threading.Lock()
 _counting = threading.Lock()
 _sessions = 0
 _threads_before = 0
-
-
-class _Place(Protocol):
-    """Where one frame is worked on."""
-
-    def run(self, src: Planes, dst: Planes) -> None: ...
-
-
-class _FutureTicket:
-    def __init__(self, future: Future[None]) -> None:
-        self._future = future
-
-    def result(self) -> None:
-        self._future.result()
-
-
-class TorchSession:
-    """As many workers as there are places; `in_flight` frames are with them or wait for them."""
-
-    def __init__(
-        self,
-        deployed: Deployed,
-        places: list[_Place],
-        in_flight: int,
-        *,
-        began: Callable[[], None] = lambda: None,
-        ended: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Start the workers.
-
-        Args:
-            deployed: What a frame goes through.
-            places: Where; as many frames are worked on at once.
-            in_flight: Frames that `submit` takes before it waits.
-            began: Called by each worker as it begins.
-            ended: Called once, when the session is closed.
-        """
-        self.in_flight = in_flight
-        self._deployed = deployed
-        self._free: SimpleQueue[_Place] = SimpleQueue()
-        for place in places:
-            self._free.put(place)
-        self._entered = threading.Semaphore(in_flight)
-        self._closing = threading.Lock()
-        self._closed = False
-        self._ended = ended
-        self._workers = ThreadPoolExecutor(len(places), thread_name_prefix="vidsr-torch", initializer=began)
-
-    def submit(self, src: Planes, dst: Planes) -> _FutureTicket:
-        """Start upscaling; see `vidsr.backends.base.Session`."""
-        check_planes(self._deployed, src, dst)
-        self._entered.acquire()
-        try:
-            with self._closing:
-                if self._closed:
-                    raise InferenceError("this session is closed", stage="inference")
-                future = self._workers.submit(self._run, src, dst)
-        except BaseException:
-            self._entered.release()
-            raise
-        future.add_done_callback(lambda _: self._entered.release())
-        return _FutureTicket(future)
-
-    def _run(self, src: Planes, dst: Planes) -> None:
-        place = self._free.get()
-        try:
-            place.run(src, dst)
-        except (RuntimeError, MemoryError) as error:
-            raise InferenceError(f"torch failed ({first_line(error)})", stage="inference") from error
-        finally:
-            self._free.put(place)
-
-    def close(self) -> None:
-        """Wait for the work in progress and free everything."""
-        with self._closing:
-            before, self._closed = self._closed, True
-        self._workers.shutdown(wait=True)
-        while not self._free.empty():
-            self._free.get()
-        if not before:
-            self._ended()
 
 
 def _buffers(shapes: tuple[tuple[int, int], ...], depth: int, **options: Any) -> list[Tensor]:
@@ -140,17 +57,19 @@ class _OnCpu:
             np.copyto(plane, view)
 
 
-def open_on_cpu(graph: TorchGraph, deployed: Deployed, threads: int, in_flight: int) -> TorchSession:
+def open_on_cpu(graph: TorchGraph, deployed: Deployed, threads: int, in_flight: int) -> PlacesSession:
     """Return a session with one worker, which computes on `threads` threads.
 
     torch's number of threads is the process's, not a session's: it is what it was before once the last
     session is closed. Threads that have used torch before keep theirs all along.
     """
     _remember_threads()
-    return TorchSession(
+    return PlacesSession(
         deployed,
         [_OnCpu(graph, deployed)],
         in_flight,
+        library="torch",
+        words=first_line,
         began=lambda: torch.set_num_threads(threads),
         ended=_restore_threads,
     )
@@ -226,22 +145,27 @@ def _exact() -> Iterator[None]:
         yield
 
 
-def open_on_gpu(graph: TorchGraph, deployed: Deployed, device: str, in_flight: int) -> TorchSession:
+def open_on_gpu(graph: TorchGraph, deployed: Deployed, device: str, in_flight: int) -> PlacesSession:
     """Return a session with a stream for each frame in flight; fewer where memory ends.
 
     Raises:
-        EngineBuildError: Not even one fits, or CUDA refuses.
+        DeviceMemoryError: Not even one fits.
+        EngineBuildError: CUDA refuses.
     """
-    places: list[_Place] = []
+    places: list[_OnGpu] = []
+    notes: list[str] = []
     with _capturing, torch.cuda.device(device):
         for _ in range(in_flight):
             try:
                 places.append(_OnGpu(graph, deployed, device))
             except torch.cuda.OutOfMemoryError as error:
                 if places:
+                    notes.append(
+                        f"{len(places)} instead of {in_flight} frames at once on {device}: its memory is full"
+                    )
                     break
-                raise EngineBuildError(
-                    f"{device} has too little free memory for frames of {deployed.width}x{deployed.height}",
+                raise DeviceMemoryError(
+                    f"{device} has not enough free memory for frames of {deployed.width}x{deployed.height}",
                     stage="inference",
                     hint="use tiles, such as --tile 512",
                 ) from error
@@ -251,7 +175,15 @@ def open_on_gpu(graph: TorchGraph, deployed: Deployed, device: str, in_flight: i
                     stage="inference",
                     hint="use another backend",
                 ) from error
-    return TorchSession(deployed, places, len(places), ended=lambda: _let_go(device))
+    return PlacesSession(
+        deployed,
+        places,
+        len(places),
+        library="torch",
+        words=first_line,
+        ended=lambda: _let_go(device),
+        notes=notes,
+    )
 
 
 def _let_go(device: str) -> None:

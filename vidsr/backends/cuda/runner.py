@@ -11,7 +11,7 @@ import statistics
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from vidsr.backends.base import check_planes
 from vidsr.backends.cuda.layer import CudaError, Device, OutOfMemory, Program
 from vidsr.backends.cuda.slot import Slot
+from vidsr.backends.places import FutureTicket
 from vidsr.errors import BackendError, DeviceMemoryError, InferenceError
 
 if TYPE_CHECKING:
@@ -32,14 +33,6 @@ IN_FLIGHT = (2, 3, 4)
 
 _GAIN = 1.03  # below this a further slot is not worth its memory
 _ROUNDS = 3
-
-
-class _Ticket:
-    def __init__(self, future: Future[None]) -> None:
-        self._future = future
-
-    def result(self) -> None:
-        self._future.result()
 
 
 class GpuSession:
@@ -89,7 +82,7 @@ class GpuSession:
         self._closing = threading.Lock()
         self._threads = ThreadPoolExecutor(self.in_flight, thread_name_prefix="vidsr-gpu")
 
-    def submit(self, src: Planes, dst: Planes) -> _Ticket:
+    def submit(self, src: Planes, dst: Planes) -> FutureTicket:
         """Copy a frame to a device and start its work; waits for a free slot."""
         check_planes(self._deployed, src, dst)
         slot = self._take()
@@ -100,7 +93,7 @@ class GpuSession:
                 slot.start()
             except CudaError as error:  # the ticket's to raise: what came before is good
                 refused = error
-            return _Ticket(self._threads.submit(self._collect, slot, dst, refused))
+            return FutureTicket(self._threads.submit(self._collect, slot, dst, refused))
         except BaseException:
             slot.settle()
             self._give(slot)

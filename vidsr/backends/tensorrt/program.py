@@ -50,11 +50,6 @@ class EngineProgram:
             if self._engine is None:
                 raise _refused(library, "does not load the engine")
 
-    @property
-    def memory_bytes(self) -> int:
-        """What an execution context takes on the GPU, beside the engine and the planes."""
-        return int(self._engine.device_memory_size_v2)
-
     def work(self) -> _Context:
         """Return a new execution context."""
         made = self._engine.create_execution_context()
