@@ -11,9 +11,9 @@ import numpy as np
 from vidsr.frame import Planes
 from vidsr.job import Job
 from vidsr.planning import Plan
-from vidsr.rehearsal import open_upscaler, trial_place
+from vidsr.rehearsal import open_upscaler, trial_place, trial_reader
 from vidsr.stages import flow
-from vidsr.video.reader import Reader, Span
+from vidsr.video.reader import Span
 from vidsr.video.trial_sink import TrialSink
 from vidsr.video.writer import OutputFrame
 
@@ -114,13 +114,7 @@ def rate_together(job: Job, plan: Plan) -> float | None:
     with ExitStack() as stack:
         upscaler = stack.enter_context(open_upscaler(replace(job, reuse="off"), plan))
         sink = stack.enter_context(_FilledSink(plan))
-        reader = Reader(
-            plan.info,
-            span,
-            deinterlace=plan.deinterlace,
-            on_error=job.on_error,
-            decoding=plan.decoding,
-        )
+        reader = trial_reader(job, plan, span)
         clock = _Clock(sink, upscaler.in_flight)
         flow(reader, upscaler, sink, clock.done, enough=clock.enough, watch=plan.watch, depth=_DEPTH)
     return clock.rate

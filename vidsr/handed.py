@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vidsr.color import complete_color
 from vidsr.errors import OptionsError
-from vidsr.frame import ChromaLocation, ColorInfo, ColorRange, Frame, Matrix, PixelFormat, Planes
+from vidsr.frame import ColorInfo, Frame, PixelFormat, Planes
 
 if TYPE_CHECKING:
     from vidsr.video.given import Sitings
@@ -154,7 +155,7 @@ def _planes(
         made = layout.allocate(*size)
         return made, lambda: back(made)
 
-    return Handed(planes, layout, _guessed(layout, columns, rows) if color is None else color, result)
+    return Handed(planes, layout, color or complete_color(layout, (columns, rows)), result)
 
 
 def _rgb(pixels: Any, pixel_format: str | None, color: ColorInfo | None) -> Handed:
@@ -174,13 +175,3 @@ def _of_frame(frame: Frame) -> Handed:
         return made, lambda: replace(frame, planes=made)
 
     return Handed(frame.planes, frame.pixel_format, frame.color, result)
-
-
-def _guessed(layout: PixelFormat, width: int, height: int) -> ColorInfo:
-    """Return what players take for the colour of untagged video; see `vidsr.video.formats.color_of`."""
-    if layout.family == "gbr":
-        return ColorInfo(Matrix.RGB, ColorRange.FULL)
-    matrix = Matrix.BT709 if width >= 1280 or height > 576 else Matrix.BT601
-    color_range = ColorRange.FULL if layout.family == "gray" else ColorRange.LIMITED
-    guessed = frozenset({"matrix", "range"} | ({"chroma_location"} if layout.subsampled else set()))
-    return ColorInfo(matrix, color_range, chroma_location=ChromaLocation.LEFT, guessed=guessed)

@@ -15,6 +15,7 @@ from vidsr.quickest import quickest
 from vidsr.runtime import Runtime, choose_runtime
 from vidsr.target import Shown, Size, Target, resolve_target
 from vidsr.upscaler import Upscaler, UpscalerOptions
+from vidsr.video.compression import Compression
 
 __all__ = ["Way", "decide", "open_way"]
 
@@ -33,15 +34,22 @@ class Way:
     """As `Job.tile`."""
 
 
-def decide(job: Job, form: FrameFormat, size: tuple[int, int], *, shown: Shown | None = None) -> Way:
+def decide(
+    job: Job,
+    form: FrameFormat,
+    size: tuple[int, int],
+    *,
+    shown: Shown | None = None,
+    look: Callable[[], Compression] | None = None,
+) -> Way:
     """Decide how frames are enlarged.
 
     Args:
-        job: What is wanted; its source and everything about files and encoders is not looked at. With model
-            "auto" the frames count as clean.
+        job: What is wanted; its source and everything about files and encoders is not looked at.
         form: Of the frames.
         size: Their width and height.
         shown: The same with the pixels' shape and the player's turning; None: square, not turned.
+        look: Tells how hard the frames were compressed, for the model "auto"; None: they count as clean.
 
     Raises:
         OptionsError: The target cannot be, or the options contradict each other.
@@ -55,7 +63,7 @@ def decide(job: Job, form: FrameFormat, size: tuple[int, int], *, shown: Shown |
         job.size,
         rounding=(1 << pixels.chroma_shift_x, 1 << pixels.chroma_shift_y),
     )
-    choice = choose_model(job.model, size, target.size, target.label, value_range=job.model_range)
+    choice = choose_model(job.model, size, target.size, target.label, value_range=job.model_range, look=look)
     runtime = choose_runtime(job, choice.model, form, size, target.size)
     runtime = quickest(job, runtime, form, size, target.size)
     return Way(form, size, target, replace(choice, model=runtime.model), runtime, job.tile)

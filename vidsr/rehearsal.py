@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from vidsr.job import Job
 from vidsr.planning import Plan, frame_format
-from vidsr.reuse import PART_TILE, Reuse
-from vidsr.stages import LARGE_BYTES
+from vidsr.reuse import Reuse
+from vidsr.stages import with_reuse
 from vidsr.upscaler import Upscaler, UpscalerOptions
+from vidsr.video.reader import Reader, Span
 from vidsr.video.sinks import NullSink, Sink
 from vidsr.video.trial_sink import TrialSink
 
-__all__ = ["open_network", "open_upscaler", "trial_place", "trial_sink"]
+__all__ = ["open_network", "open_upscaler", "trial_place", "trial_reader", "trial_sink"]
 
 _LONG = 20.0  # seconds of a source from which on its beginning, often a title, is not what is tried
 
@@ -31,12 +32,7 @@ def open_network(job: Job, plan: Plan, *, tile: str | None = None) -> Upscaler:
 
 def open_upscaler(job: Job, plan: Plan) -> Reuse:
     """Open a plan's network, with what repeats results before it."""
-    whole = open_network(job, plan)
-    # Where no frame waits anywhere, none is kept either.
-    enabled = job.reuse == "auto" and whole.output_bytes <= LARGE_BYTES
-    cut = max(whole.size) > PART_TILE
-    parts = (lambda: open_network(job, plan, tile=str(PART_TILE))) if cut else None
-    return Reuse(whole, parts, enabled=enabled)
+    return with_reuse(lambda tile: open_network(job, plan, tile=tile), job.reuse)
 
 
 def trial_place(job: Job, plan: Plan) -> float:
@@ -46,6 +42,13 @@ def trial_place(job: Job, plan: Plan) -> float:
         return begin
     length = plan.expected_frames / float(rate)
     return begin + length / 3 if length > _LONG else begin
+
+
+def trial_reader(job: Job, plan: Plan, span: Span) -> Reader:
+    """Return what reads a span of a plan's source, as the job itself does."""
+    return Reader(
+        plan.info, span, deinterlace=plan.deinterlace, on_error=job.on_error, decoding=plan.decoding
+    )
 
 
 def trial_sink(plan: Plan) -> Sink:

@@ -17,10 +17,20 @@ from vidsr.errors import DecodeError, VidsrError
 from vidsr.frame import Frame, Planes
 from vidsr.prefetch import OnDemand, Prefetch
 from vidsr.report import StageTimes
-from vidsr.reuse import Reuse
+from vidsr.reuse import PART_TILE, Reuse
+from vidsr.upscaler import Upscaler
 from vidsr.video.watch import SourceWatch
 
-__all__ = ["LARGE_BYTES", "RESULT_BYTES", "SOURCE_BYTES", "FrameSink", "FrameSource", "Result", "flow"]
+__all__ = [
+    "LARGE_BYTES",
+    "RESULT_BYTES",
+    "SOURCE_BYTES",
+    "FrameSink",
+    "FrameSource",
+    "Result",
+    "flow",
+    "with_reuse",
+]
 
 T = TypeVar("T")
 
@@ -65,6 +75,20 @@ class FrameSink(Protocol[R]):
 
     def write(self, out: R, /) -> None:
         """Take a filled frame."""
+
+
+def with_reuse(opened: Callable[[str | None], Upscaler], wanted: str) -> Reuse:
+    """Return a network with what repeats results before it.
+
+    Args:
+        opened: Opens the network, given how frames are cut; None: as was asked for.
+        wanted: As `Job.reuse`.
+    """
+    whole = opened(None)
+    # Where no frame waits anywhere, none is kept either.
+    enabled = wanted == "auto" and whole.output_bytes <= LARGE_BYTES
+    cut = max(whole.size) > PART_TILE
+    return Reuse(whole, (lambda: opened(str(PART_TILE))) if cut else None, enabled=enabled)
 
 
 def flow(

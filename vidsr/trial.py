@@ -10,11 +10,11 @@ from time import perf_counter
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.job import Job
 from vidsr.planning import Plan
-from vidsr.rehearsal import open_upscaler, trial_place, trial_sink
+from vidsr.rehearsal import open_upscaler, trial_place, trial_reader, trial_sink
 from vidsr.report import StageTimes
 from vidsr.reuse import Reuse
 from vidsr.stages import flow
-from vidsr.video.reader import Reader, Span
+from vidsr.video.reader import Span
 from vidsr.video.trial_sink import TrialSink
 
 __all__ = ["TRIAL_SECONDS", "Trial", "try_out"]
@@ -105,13 +105,7 @@ def _try_from(place: float, job: Job, plan: Plan, upscaler: Reuse, opening: floa
 
     with ExitStack() as stack:
         sink = stack.enter_context(trial_sink(plan))
-        reader = Reader(
-            plan.info,
-            span,
-            deinterlace=plan.deinterlace,
-            on_error=job.on_error,
-            decoding=plan.decoding,
-        )
+        reader = trial_reader(job, plan, span)
         began = perf_counter()
         made, stages = flow(
             reader,

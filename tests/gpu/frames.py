@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
-import pytest
+from required import require
 
 from vidsr.backends import SessionOptions, get_backend
 from vidsr.backends.base import Session
@@ -20,10 +18,7 @@ def gpu_of(name: str) -> None:
     found = get_backend(name).availability()
     if found.usable and any(device.startswith("cuda:") for device in found.devices):
         return
-    asked = os.environ.get("VIDSR_REQUIRE", "").replace(" ", "").split(",")
-    if "gpu" in asked or os.environ.get("VIDSR_REQUIRE_GPU", "0") not in ("", "0"):
-        pytest.fail(f"a GPU is required: {found.detail}", pytrace=False)
-    pytest.skip(found.detail)
+    require("gpu", found.detail)
 
 
 def source(deployed: Deployed, seed: int = 0) -> Planes:

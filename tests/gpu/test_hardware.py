@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from fractions import Fraction
@@ -12,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from required import require
 
 from vidsr.errors import HardwareError
 from vidsr.frame import VideoInfo
@@ -53,10 +53,7 @@ ABLE_LATER = {("h264_nvenc", "yuv420p10le"), ("av1_nvenc", "yuv420p"), ("av1_nve
 
 def absent(why: str) -> None:
     """Skip for want of hardware, or fail where it was promised."""
-    promised = "gpu" in os.environ.get("VIDSR_REQUIRE", "").replace(" ", "").split(",")
-    if promised or os.environ.get("VIDSR_REQUIRE_GPU", "0") not in ("", "0"):
-        pytest.fail(f"a GPU is required: {why}", pytrace=False)
-    pytest.skip(why)
+    require("gpu", why)
 
 
 @pytest.fixture

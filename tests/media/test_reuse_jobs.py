@@ -183,7 +183,7 @@ def test_the_rest_may_be_made_without(exact: Path, run: Runner, model: Model, tm
 
 @pytest.mark.usefixtures("kernel")
 def test_large_results_are_not_kept(exact: Path, run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vidsr.rehearsal.LARGE_BYTES", 1000)
+    monkeypatch.setattr("vidsr.stages.LARGE_BYTES", 1000)
     assert run(exact, "out.mkv", "auto", codec="ffv1")[0].reused.frames == 0
 
 

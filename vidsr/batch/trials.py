@@ -28,10 +28,10 @@ from vidsr.errors import BackendError, DecodeError, OptionsError, VidsrError, on
 from vidsr.heap import make_room_for
 from vidsr.job import Job
 from vidsr.planning import Plan, make_plan
-from vidsr.rehearsal import open_upscaler, trial_place, trial_sink
+from vidsr.rehearsal import open_upscaler, trial_place, trial_reader, trial_sink
 from vidsr.reuse import Reuse
 from vidsr.stages import flow
-from vidsr.video.reader import Reader, Span
+from vidsr.video.reader import Span
 
 __all__ = ["SECONDS", "main", "rate_of", "work_for"]
 
@@ -158,13 +158,7 @@ def work_for(seconds: float, job: Job, plan: Plan, upscaler: Reuse) -> _Made:
         span = Span(start=place or None, end=job.end, frames=job.frames if first else None)
         made = 0
         try:
-            reader = Reader(
-                plan.info,
-                span,
-                deinterlace=plan.deinterlace,
-                on_error=job.on_error,
-                decoding=plan.decoding,
-            )
+            reader = trial_reader(job, plan, span)
             with trial_sink(plan) as sink:
                 made, _ = flow(reader, upscaler, sink, lambda _: None, enough=enough, watch=plan.watch)
                 sink.finish()

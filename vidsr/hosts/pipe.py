@@ -21,8 +21,8 @@ from vidsr.job import Job
 from vidsr.models.deploy import FrameFormat
 from vidsr.opening import Way, decide, open_way
 from vidsr.report import Reused, limiting_stage
-from vidsr.reuse import PART_TILE, Reuse
-from vidsr.stages import LARGE_BYTES, flow
+from vidsr.reuse import Reuse
+from vidsr.stages import flow, with_reuse
 from vidsr.target import Size
 from vidsr.video import nut
 from vidsr.video.deinterlace import WOVEN
@@ -212,12 +212,7 @@ def _open_output(
 
 
 def _open_network(job: Job, way: Way) -> Reuse:
-    whole = open_way(way)
-    # Where no frame waits anywhere, none is kept either.
-    enabled = job.reuse == "auto" and whole.output_bytes <= LARGE_BYTES
-    cut = max(whole.size) > PART_TILE
-    parts = (lambda: open_way(replace(way, tile=str(PART_TILE)))) if cut else None
-    return Reuse(whole, parts, enabled=enabled)
+    return with_reuse(lambda tile: open_way(way if tile is None else replace(way, tile=tile)), job.reuse)
 
 
 class _Untimed(Y4mWriter):

@@ -72,12 +72,18 @@ class Deployed:
     """The same work for the compiled kernels, or why they cannot do it."""
     stored: Stored = "f32"
     """Which of the model's files it was made of."""
-    model: str = ""
-    """The model's id, for people and for what is kept of its engines."""
-    model_sha256: str = ""
-    """Of that file, by the card."""
     source: Model | None = field(default=None, repr=False, compare=False)
-    """The model itself, for graphs of other sizes."""
+    """The model itself."""
+
+    @property
+    def model(self) -> str:
+        """The model's id, for people and for what is kept of its engines."""
+        return "" if self.source is None else self.source.spec.id
+
+    @property
+    def model_sha256(self) -> str:
+        """Of the model's file, by its card."""
+        return "" if self.source is None else self.source.sha256
 
 
 def deploy(
@@ -142,8 +148,6 @@ def deploy(
         exact=spec.tiling == "exact",
         rows=row_work(model, frame_format, (width, height), (out_width, out_height)),
         stored=model.precision,
-        model=spec.id,
-        model_sha256=model.sha256,
         source=model,
     )
 

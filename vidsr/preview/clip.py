@@ -8,7 +8,6 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-from vidsr.choice import choose_model
 from vidsr.errors import OptionsError
 from vidsr.frame import Frame, VideoInfo
 from vidsr.job import DEFAULT_SCALE, Job
@@ -16,7 +15,6 @@ from vidsr.opening import Way, decide
 from vidsr.planning import frame_format
 from vidsr.preview.stack import Stack
 from vidsr.sources import is_sequence, named_after
-from vidsr.target import resolve_target
 from vidsr.video.compression import Compression, measure_compression
 from vidsr.video.deinterlace import in_fields
 from vidsr.video.hardware import plan_decoding
@@ -120,24 +118,11 @@ class Clip:
         Raises:
             VidsrError: As `vidsr.opening.decide`; or no browser would show the result.
         """
-        pixels = self.info.pixel_format
-        rounding = (1 << pixels.chroma_shift_x, 1 << pixels.chroma_shift_y)
-        target = resolve_target(self.info, scale, None, rounding=rounding)
-        named = self.job.model == model
-        choice = choose_model(
-            model,
-            self.size,
-            target.size,
-            target.label,
-            value_range=self.job.model_range if named else None,
-            look=lambda: self._compression,
-        )
-        self.stack(target.size)  # refuses what is too large
-        installed = choice.model.spec.id
-        exact = model if named and model.lower().endswith(".onnx") else installed
-        job = replace(self.job, model=exact, scale=scale, model_range=self.job.model_range if named else None)
-        way = decide(job, self.form, self.size, shown=self.info)
-        return replace(way, choice=replace(choice, model=way.choice.model))
+        named = self.job.model_range if self.job.model == model else None  # of a file, as it was named
+        job = replace(self.job, model=model, scale=scale, model_range=named)
+        way = decide(job, self.form, self.size, shown=self.info, look=lambda: self._compression)
+        self.stack(way.target.size)  # refuses what is too large
+        return way
 
     def stack(self, target: tuple[int, int]) -> Stack:
         """Return how pictures are stacked whose upscaled part has a size.
