@@ -7,7 +7,8 @@ planes to planes with all frames in flight that the backend takes, the floor, an
 is the larger of the network's multiplications at the tensor cores' dense FP16 peak, and of the planes at the
 memory's bandwidth; both are the maker's figures, for the GPUs that are listed here.
 
-Pipeline: fps of `vidsr` on a clip without an encoder and with x264 veryfast, and the stage that limits.
+Pipeline: fps of `vidsr` on a clip without an encoder and with x264 veryfast, decoded by the CPU or the GPU
+(whose frames stay there, but for torch), and the stage that limits.
 
 Engines that are not there yet are built first. Backends that are not usable here are named with their reason.
 """
@@ -20,6 +21,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -123,10 +125,10 @@ def networks(asked: argparse.Namespace, gpu: str) -> Iterator[dict[str, Any]]:
 
 
 def pipelines(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Yield a row for each backend, with and without an encoder."""
+    """Yield a row for each backend, with and without an encoder, and for each decoder."""
     with tempfile.TemporaryDirectory() as folder:
         for name in asked.backends:
-            for sink in ("null", "x264 veryfast"):
+            for sink, hwaccel in product(("null", "x264 veryfast"), ("none", "auto")):
                 output = NULL_OUTPUT if sink == "null" else Path(folder) / f"{name}.mp4"
                 job = Job(
                     source=asked.clip,
@@ -137,9 +139,10 @@ def pipelines(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     codec="auto" if sink == "null" else "libx264",
                     preset=None if sink == "null" else "veryfast",
                     reuse="off",
+                    hwaccel=hwaccel,
                     overwrite=True,
                 )
-                row: dict[str, Any] = {"backend": name, "sink": sink}
+                row: dict[str, Any] = {"backend": name, "sink": sink, "decoder": hwaccel}
                 try:
                     run(job)  # engines, kernels and caches are there afterwards
                     report = run(job)
@@ -148,6 +151,7 @@ def pipelines(asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     continue
                 slowest = max((s for s in report.stages if s.name != "finish"), key=lambda s: s.worked_s)
                 yield row | {
+                    "decoder": report.decoder,
                     "fps": report.fps,
                     "limited_by": report.limited_by,
                     "share": report.fps * slowest.worked_s / report.frames,
@@ -194,12 +198,13 @@ def main() -> None:
             continue
         numbers = (cell(row[k]) for k in ("us", "floor_us", "fps", "in_flight", "mib"))
         print(f"| {row['model']} | {row['size']} | {row['backend']} | {' | '.join(numbers)} |", flush=True)
-    print("\n| backend | sink | fps | limited by | share of its slowest stage |\n|---|---|--:|---|--:|")
+    print("\n| backend | sink | decoder | fps | limited by | share of its slowest stage |")
+    print("|---|---|---|--:|---|--:|")
     ways = []
     for way in pipelines(asked):
         ways.append(way)
         told = way.get("refused") or f"{cell(way['fps'])} | {way['limited_by']} | {way['share']:.0%}"
-        print(f"| {way['backend']} | {way['sink']} | {told} |", flush=True)
+        print(f"| {way['backend']} | {way['sink']} | {way['decoder']} | {told} |", flush=True)
     if asked.json:
         asked.json.write_text(json.dumps({"gpu": gpu, "networks": rows, "pipelines": ways}, indent=1))
 

@@ -59,6 +59,7 @@ class StandInDevice:
         """Which of the launches CUDA refuses, counted from 0."""
         self.dead = False
         """Whether every call fails, as after a fault in a kernel."""
+        self._default: list[Callable[[], None]] = []
         self._allocated: dict[int, DeviceMemory] = {}
         self._used = 0
         self._end = (ordinal + 1) << 40
@@ -157,6 +158,22 @@ class StandInDevice:
     def copy_out(self, to: Any, from_: Any, stream: StandInStream) -> None:
         self._check_copy("a copy to the host", to, from_)
         stream.queue(Op("copy out", lambda: _copy(to, from_), (from_,), (to,)))
+
+    def on_default(self, work: Callable[[], None]) -> None:
+        """Queue on CUDA's default stream, which gets there when another stream follows it."""
+        with self.state:
+            self._default.append(work)
+
+    def follow_default(self, stream: StandInStream) -> None:
+        self.require("following the default stream")
+        with self.state:
+            due, self._default = self._default, []
+
+        def work() -> None:
+            for one in due:
+                one()
+
+        stream.queue(Op("what the default stream has", work, (), ()))
 
     def _check_copy(self, what: str, host: Any, memory: Any) -> None:
         self.require(what)

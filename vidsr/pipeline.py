@@ -132,7 +132,7 @@ def make_frames(
         until=until or stretch.over,
         deinterlace=plan.deinterlace,
         on_error=job.on_error,
-        decoding=plan.decoding,
+        decoding=plan.decoding.staying(upscaler.takes_from),
         sequential=sink.jumped,
     )
     before = work.frames

@@ -135,7 +135,7 @@ def make_plan(job: Job, *, check_output: bool = True) -> Plan:
         backend=running.backend,
         backend_reason=running.reason,
         runtime=running.resolved,
-        session=running.session,
+        session=replace(running.session, resident=bool(decoding.gpu)),
         output=name,
         settings=settings,
         carry=carry,

@@ -23,6 +23,7 @@ from vidsr.changes import Comparison, TileMap
 from vidsr.errors import InferenceError, VidsrError
 from vidsr.frame import Plane, Planes
 from vidsr.report import Reused
+from vidsr.resident import DevicePlanes, Source
 from vidsr.tiling import Tile
 from vidsr.upscaler import Upscaler
 
@@ -89,6 +90,7 @@ class Reuse:
         in_flight: The same.
         cut: The same.
         notes: The same.
+        takes_from: The same.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Reuse:
         """
         self.size_out, self.output_bytes = whole.size_out, whole.output_bytes
         self.in_flight, self.cut, self.notes = whole.in_flight, whole.cut, whole.notes
+        self.takes_from = whole.takes_from
         self._whole, self._enabled = whole, enabled
         self._open_parts = parts if whole.exact_tiles else None
         self._comparison = Comparison(whole.layout, *whole.size)
@@ -151,15 +154,15 @@ class Reuse:
             reused, self._reused = self._reused, Reused()
         return reused
 
-    def submit(self, src: Planes, dst: Planes) -> Ticket:
-        """Start upscaling; see `Upscaler.submit`.
+    def submit(self, src: Source, dst: Planes) -> Ticket:
+        """Start upscaling; see `Upscaler.submit`. Frames on a GPU are not compared.
 
         Raises:
             ValueError: The planes have other shapes or types.
         """
         self._whole.check(src, dst)
         with self._lock:
-            if not self._enabled or self._account.pauses():
+            if isinstance(src, DevicePlanes) or not self._enabled or self._account.pauses():
                 self._last = None
                 return self._whole.submit(src, dst)
             self._reused.frames += 1

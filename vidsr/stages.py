@@ -17,6 +17,7 @@ from vidsr.errors import DecodeError, VidsrError
 from vidsr.frame import Frame, Planes
 from vidsr.prefetch import OnDemand, Prefetch
 from vidsr.report import StageTimes
+from vidsr.resident import source_of
 from vidsr.reuse import PART_TILE, Reuse
 from vidsr.upscaler import Upscaler
 from vidsr.video.watch import SourceWatch
@@ -164,7 +165,7 @@ def _upscaled(
                 out = sink.allocate()
                 out.pts, out.duration = frame.pts, frame.duration
                 out.shift, out.key = frame.shift, frame.key
-                pending.append((frame, out, upscaler.submit(frame.planes, out.planes)))
+                pending.append((frame, out, upscaler.submit(source_of(frame), out.planes)))
                 del frame, out
                 if len(pending) >= in_flight:
                     yield _finished(pending)

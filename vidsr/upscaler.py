@@ -10,11 +10,12 @@ from typing import Self, cast
 
 import numpy as np
 
-from vidsr.backends.base import Backend, Session, SessionOptions, Ticket
+from vidsr.backends.base import Backend, ResidentSession, Session, SessionOptions, Ticket
 from vidsr.errors import DeviceMemoryError, OptionsError
 from vidsr.frame import Frame, PixelFormat, Plane, Planes
 from vidsr.models.deploy import Deployed, FrameFormat, deploy
 from vidsr.models.lookup import Model
+from vidsr.resident import DevicePlanes, Source, check_source
 from vidsr.tiled import TiledTicket
 from vidsr.tiling import Tile, TilePlan, plan_corners, plan_tiles
 
@@ -50,6 +51,8 @@ class Upscaler:
         cut: The same in words.
         exact_tiles: Whether tiles would give the very samples that its whole frames have.
         notes: Decisions that a report should warn of.
+        takes_from: Number of the GPU whose memory it takes frames from without a way by the host's; None: of
+            none.
     """
 
     def __init__(
@@ -108,6 +111,9 @@ class Upscaler:
         self._direct = single and self._padded == self.size
         self.exact_tiles = self._direct and self.size_out == own and deployed.exact and backend.tiles_exact
         self.in_flight = self._session.in_flight if single else 1
+        session: object = self._session
+        self._resident = session if self._direct and isinstance(session, ResidentSession) else None
+        self.takes_from = None if self._resident is None else self._resident.takes_from
         self.notes += getattr(self._session, "notes", ())  # what a GPU's memory has not allowed
 
     def __enter__(self) -> Self:
@@ -127,20 +133,20 @@ class Upscaler:
         """Wait for the work in progress and free the model."""
         self._session.close()
 
-    def check(self, src: Planes, dst: Planes) -> None:
+    def check(self, src: Source, dst: Planes) -> None:
         """Check the planes of a `submit`.
 
         Raises:
             ValueError: They have other shapes or types.
         """
-        self.layout.check(src, *self.size)
+        check_source(self.layout, src, self.size)
         self.layout.check(dst, *self.size_out)
 
-    def submit(self, src: Planes, dst: Planes, tiles: tuple[Tile, ...] | None = None) -> Ticket:
+    def submit(self, src: Source, dst: Planes, tiles: tuple[Tile, ...] | None = None) -> Ticket:
         """Start upscaling.
 
         Args:
-            src: Planes of the format and size given to the constructor.
+            src: Planes of the format and size given to the constructor, in memory or on a GPU.
             dst: Planes of the same format and the target's size, written in place.
             tiles: Those of the plan that are made; the rest of `dst` stays as it is. None: all.
 
@@ -151,6 +157,10 @@ class Upscaler:
             ValueError: The planes have other shapes or types.
         """
         self.check(src, dst)
+        if isinstance(src, DevicePlanes):
+            if self._resident is not None and src.ordinal == self.takes_from:
+                return self._resident.submit(src, dst)
+            src = src.download()
         if self._direct:
             return self._session.submit(src, dst)
         plan = self.plan if tiles is None else replace(self.plan, tiles=tiles)

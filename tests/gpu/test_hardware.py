@@ -11,6 +11,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from frames import gpu_of
 from required import require
 
 from vidsr.errors import HardwareError
@@ -101,6 +102,27 @@ def test_a_job_makes_the_same_file(decoding_gpu: None, tmp_path: Path) -> None:
         assert ("NVDEC" in report.decoder) == (how == "auto")
         made[how] = output.read_bytes()
     assert made["none"] == made["auto"]
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuv420p10le"])
+@pytest.mark.parametrize("size", [(352, 288), (350, 262)], ids=["even", "odd chroma"])
+def test_frames_that_stay_make_the_same_file(
+    size: tuple[int, int], pixels: str, decoding_gpu: None, tmp_path: Path
+) -> None:
+    gpu_of("fused")
+    # More frames than NVDEC has surfaces.
+    options: dict[str, Any] = {"codec": "libx265", "options": QUIET, "pixel_format": pixels}
+    path = make_clip(tmp_path / "clip.mp4", times=90, size=size, **options)
+    made = {}
+    for how in ("none", "cuda"):
+        output = tmp_path / f"{how}.mp4"
+        job = Job(
+            source=path, output=output, hwaccel=how, backend="fused", device="cuda:0", encoder_threads=1
+        )
+        report = run(job)
+        assert ("in whose memory the frames stay" in report.decoder) == (how == "cuda")
+        made[how] = output.read_bytes()
+    assert made["none"] == made["cuda"]
 
 
 def encoding_gpu(codec: str) -> None:

@@ -63,7 +63,7 @@ class Emulation:
             **tiles.defines,
         }
         found = 0
-        for name in ("tile.cuh", "sweep.cuh", "ecbsr.cu", "enlarge.cu"):
+        for name in ("samples.cuh", "tile.cuh", "sweep.cuh", "ecbsr.cu", "enlarge.cu"):
             text = (SOURCES / name).read_text(encoding="utf-8")
             for old, new in edits:
                 found += text.count(old)

@@ -19,7 +19,7 @@ CUBIN = b"\x7fELF code"
 
 
 class StandInDriver:
-    """What `vidsr.backends.fused_program` calls; results are (0, what is given)."""
+    """What `vidsr.backends.cuda.driver` calls; results are (0, what is given)."""
 
     CUfunction_attribute = SimpleNamespace(CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES="most shared")
 

@@ -84,7 +84,7 @@ def test_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_refusals() -> None:
     with pytest.raises(EngineBuildError, match=r"does not know compute capability 3\.5"):
         compiling.compiled(NETWORKS[0], 1, (3, 5), None)
-    with pytest.raises(EngineBuildError, match=r"refuses the fused kernel.*identifier \"oops\" is undefined"):
+    with pytest.raises(EngineBuildError, match=r"refuses the kernel.*identifier \"oops\" is undefined"):
         compiling.build(
             compiling.source() + "\nint x = oops;", compiling.options_for(NETWORKS[0], 1, (9, 0))[1]
         )

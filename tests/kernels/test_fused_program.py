@@ -19,6 +19,7 @@ from test_resample import along
 import vidsr.backends.fused as backend
 import vidsr.backends.fused_program as program
 from vidsr.backends.base import SessionOptions
+from vidsr.backends.cuda import driver as cuda_driver
 from vidsr.backends.cuda import runner, speed
 from vidsr.backends.cuda.layer import CudaError, OutOfMemory
 from vidsr.backends.cuda.probing import CudaFound
@@ -59,7 +60,8 @@ class Bench:
         self.device = StandInDevice(**options)
         emulation = emulated(self.stack, of.format.pixel_format.dtype, folder)
         self.driver = StandInDriver(self.device, emulation)
-        monkeypatch.setattr(program, "_driver", lambda: self.driver)
+        monkeypatch.setattr(cuda_driver, "bindings", lambda: self.driver)
+        monkeypatch.setattr(program, "bindings", lambda: self.driver)
         monkeypatch.setattr(program, "compiled", lambda *_: Compiled(CUBIN, emulation.tiling))
         monkeypatch.setattr(backend.pycuda, "missing", lambda: "")
         monkeypatch.setattr(backend.compiling, "missing", lambda: "")

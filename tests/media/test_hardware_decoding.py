@@ -131,7 +131,7 @@ def test_what_the_gpu_does_not_decode_is_told(tmp_path: Path, monkeypatch: pytes
 class Older(FakeContext):
     """A GPU whose NVDEC lacks what the stream needs: FFmpeg then decodes on the CPU itself."""
 
-    def __init__(self, codec: str) -> None:
+    def __init__(self, codec: str, **_: bool) -> None:
         super().__init__(codec, lambda frame: frame)
         self.__dict__["pix_fmt"] = "yuv420p10le"
 
@@ -139,14 +139,14 @@ class Older(FakeContext):
 class Uncropping(FakeContext):
     """NVDEC's frames of a stream that is cropped at the left."""
 
-    def __init__(self, codec: str) -> None:
+    def __init__(self, codec: str, **_: bool) -> None:
         super().__init__(codec, lambda frame: downloaded(frame.reformat(width=frame.width + 2)))
 
 
 class Halving(FakeContext):
     """An FFmpeg that knows no surface for what the GPU decodes, and asks it for 4:2:0 of 8 bits."""
 
-    def __init__(self, codec: str) -> None:
+    def __init__(self, codec: str, **_: bool) -> None:
         super().__init__(codec, lambda frame: frame.reformat(format="nv12"))
 
 

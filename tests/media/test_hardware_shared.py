@@ -33,7 +33,7 @@ def _seen(info: VideoInfo, decoding: Decoding | None) -> tuple[list[Any], Reader
 @pytest.mark.slow
 def test_all_shared_clips(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
-    compared = 0
+    compared = resident = 0
     for path in sorted((data / "video").rglob("*")):
         if not path.is_file() or path.stat().st_size > 30 << 20:
             continue
@@ -49,4 +49,8 @@ def test_all_shared_clips(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             assert found == expected, path
             assert reader.deinterlaced == cpu.deinterlaced, path
             compared += bool(FakeContext.decoded)
+            stayed, reader = _seen(info, decoding.staying(0))
+            assert stayed == expected, path
+            resident += "in whose memory the frames stay" in reader.decoder
     assert compared > 70
+    assert resident > 60

@@ -107,7 +107,10 @@ def pycuda_driver(log: list[Any]) -> ModuleType:
     driver.pagelocked_empty, driver.mem_alloc = pagelocked_empty, mem_alloc
     driver.mem_get_info = lambda: (5, 10)
     driver.Stream = lambda flags: (
-        log.append(("stream", flags)) or SimpleNamespace(handle=77, synchronize=logged("stream synchronized"))
+        log.append(("stream", flags))
+        or SimpleNamespace(
+            handle=77, synchronize=logged("stream synchronized"), wait_for_event=logged("waited for")
+        )
     )
     driver.Event = lambda flags: (
         log.append(("event", int(flags))) or SimpleNamespace(record=logged("recorded"), synchronize=broken)

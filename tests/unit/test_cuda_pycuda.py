@@ -28,10 +28,10 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     monkeypatch.setitem(sys.modules, "pycuda", package)
     monkeypatch.setitem(sys.modules, "pycuda.driver", package.driver)
     monkeypatch.setattr(layer, "find_cuda", lambda: CudaFound((INFO,), "CUDA 13.0", ""))
-    for cached in (layer.missing, graphs._bindings):
+    for cached in (layer.missing, graphs._missing):
         cached.cache_clear()
     yield calls
-    for cached in (layer.missing, graphs._bindings):
+    for cached in (layer.missing, graphs._missing):
         cached.cache_clear()
     assert not Context.stack()
 

@@ -7,13 +7,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from vidsr.errors import InferenceError
+from vidsr.resident import check_source
 
 if TYPE_CHECKING:
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
     from vidsr.models.rows import RowWork
+    from vidsr.resident import Source
 
-__all__ = ["Availability", "Backend", "Precision", "Session", "SessionOptions", "Ticket", "check_planes"]
+__all__ = [
+    "Availability",
+    "Backend",
+    "Precision",
+    "ResidentSession",
+    "Session",
+    "SessionOptions",
+    "Ticket",
+    "check_planes",
+]
 
 Precision = Literal["auto", "f32", "bf16", "f16", "int8"]
 
@@ -50,6 +61,17 @@ class Session(Protocol):
         """Wait for the work in progress and free everything; calling it again does nothing."""
 
 
+@runtime_checkable
+class ResidentSession(Protocol):
+    """A session that may take frames from a GPU's memory, too."""
+
+    takes_from: int | None
+    """That GPU's number; None: it does not."""
+
+    def submit(self, src: Source, dst: Planes) -> Ticket:
+        """Start upscaling; see `Session.submit`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionOptions:
     """How a session runs."""
@@ -66,6 +88,8 @@ class SessionOptions:
     streams: int = 0
     """Groups that the threads are split into, each with a frame of its own; 0: the backend's choice. Of
     OpenVINO on CPUs only."""
+    resident: bool = False
+    """Whether frames may come in the GPU's memory, as its decoder left them."""
     told: Callable[[str, int, int], bool] | None = field(default=None, repr=False, compare=False)
     """Told how far the building of an engine is: phase, step, steps; False stops it, and `open` raises."""
 
@@ -118,7 +142,7 @@ class Backend(Protocol):
         """Return what `options` come to here: what decides the output's bytes, to be recorded."""
 
 
-def check_planes(deployed: Deployed, src: Planes, dst: Planes) -> None:
+def check_planes(deployed: Deployed, src: Source, dst: Planes) -> None:
     """Check the planes of a `Session.submit` before any work is done.
 
     Raises:
@@ -126,7 +150,7 @@ def check_planes(deployed: Deployed, src: Planes, dst: Planes) -> None:
     """
     pixels = deployed.format.pixel_format
     try:
-        pixels.check(src, deployed.width, deployed.height)
+        check_source(pixels, src, (deployed.width, deployed.height))
         pixels.check(dst, deployed.out_width, deployed.out_height)
     except ValueError as error:
         raise InferenceError(str(error), stage="inference") from error

@@ -94,7 +94,7 @@ class FusedBackend:
         with ExitStack() as opened:
             loaded = [_loaded(info, deployed, deployed.rows, opened) for info in devices]
             opened.pop_all()  # they are the session's, also where it raises
-        return GpuSession(deployed, loaded, at_once)
+        return GpuSession(deployed, loaded, at_once, resident=options.resident)
 
     def _fastest(self, deployed: Deployed, rows: RowWork, info: DeviceInfo) -> int:
         """Return how many frames at once are fastest: remembered, or measured now."""

@@ -1,7 +1,6 @@
 """The fused kernel on a device: its code, weights and filters there, and the launches for a frame.
 
-Launches are cuda-bindings' `cuLaunchKernel` on the runner's streams; it works in whatever context is current,
-pycuda's primary one here.
+Launches are cuda-bindings' `cuLaunchKernel` on the runner's streams.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vidsr.backends.cuda.layer import CudaError, OutOfMemory
+from vidsr.backends.cuda.driver import bindings, call, launch
 from vidsr.errors import EngineBuildError
 from vidsr.kernels.cuda.compile import compiled
 from vidsr.kernels.cuda.packing import filters, pack
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FusedProgram"]
 
-_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 _INT, _FLOAT, _POINTER = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
 _ECBSR = (_POINTER, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _FLOAT)
 _ENLARGE = (_POINTER, _POINTER, _POINTER, _INT, _INT, _INT, _INT, _INT, _INT, _FLOAT)
@@ -84,11 +82,11 @@ class FusedProgram:
                 f"the fused kernel cannot run this model ({error})", stage="inference"
             ) from error
         with ExitStack() as opened:
-            module = _call("cuModuleLoadData", made.cubin)
-            opened.callback(_call, "cuModuleUnload", module)
-            ecbsr, enlarge = (_call("cuModuleGetFunction", module, name) for name in (b"ecbsr", b"enlarge"))
-            attribute = _driver().CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-            _call("cuFuncSetAttribute", ecbsr, attribute, made.tiling.shared)
+            module = call("cuModuleLoadData", made.cubin)
+            opened.callback(call, "cuModuleUnload", module)
+            ecbsr, enlarge = (call("cuModuleGetFunction", module, name) for name in (b"ecbsr", b"enlarge"))
+            attribute = bindings().CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            call("cuFuncSetAttribute", ecbsr, attribute, made.tiling.shared)
             places = _uploaded(device, tables, opened)
             shapes = list(zip(deployed.input_shapes, deployed.output_shapes, strict=True))
             (rows, columns), (_, out_columns) = shapes[0]
@@ -131,12 +129,9 @@ class _Work:
         self._launches = launches
 
     def enqueue(self, stream: int, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        handle = _driver().CUstream(stream)
         for one, source, target in zip(self._launches, inputs, outputs, strict=True):
-            given = ((source, target, *one.arguments), one.types)
-            _call(
-                "cuLaunchKernel", one.function, *one.grid, 1, one.threads, 1, 1, one.shared, handle, given, 0
-            )
+            arguments = (source, target, *one.arguments)
+            launch(one.function, one.grid, one.threads, stream, arguments, one.types, shared=one.shared)
 
     def close(self) -> None:
         self._launches = ()
@@ -163,19 +158,3 @@ def _uploaded(device: Device, tables: Sequence[NDArray[Any]], opened: ExitStack)
         device.copy_in(memory, staging, stream)
         stream.synchronize()
     return [memory.pointer + place for place in places]
-
-
-def _driver() -> Any:
-    from cuda.bindings import driver
-
-    return driver
-
-
-def _call(name: str, *arguments: Any) -> Any:
-    """Call a function of cuda-bindings, which return a result and then what they give."""
-    result, *given = getattr(_driver(), name)(*arguments)
-    if int(result) == _OUT_OF_MEMORY:
-        raise OutOfMemory(f"{name}: out of memory")
-    if int(result):
-        raise CudaError(f"{name}: {getattr(result, 'name', result)}")
-    return given[0] if given else None

@@ -13,6 +13,7 @@ import av
 from vidsr.frame import PixelFormat, VideoInfo
 from vidsr.video.convert import to_planar
 from vidsr.video.filters import Chain
+from vidsr.video.surface import in_memory
 
 __all__ = [
     "WOVEN",
@@ -187,7 +188,7 @@ class Deinterlacer:
         return made
 
     def _planar(self, decoded: Decoded) -> av.VideoFrame:
-        frame = decoded.frame
+        frame = in_memory(decoded.frame, self._layout)
         decoded.frame = to_planar(frame, self._layout, frame.width, frame.height)
         return decoded.frame
 

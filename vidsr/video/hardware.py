@@ -9,27 +9,25 @@ patches it without a word. `--on-error conceal` means FFmpeg's patches, so it de
 start. This is why `none` is the default: with a GPU, whether `stop` sees all damage would depend on the
 machine.
 
-*Frames in GPU memory.* With `HWAccel(is_hw_owned=True)` PyAV 18 leaves frames there and gives their planes
-by DLPack: nv12, p010 and p016 only, and without a CUDA stream to wait for. What is missing is on this side:
-`Session.submit` takes planes in memory, and a deployed graph takes three planes, not two. So frames are
-downloaded, which is 3 MB a frame at 1080p.
+*Frames in GPU memory.* With `HWAccel(is_hw_owned=True)` PyAV leaves frames there and gives their planes by
+DLPack (`vidsr.video.surface`). They are copies that FFmpeg made of the decoder's own surfaces, of which there
+are few: so they may wait in queues. What the network cannot take from there is downloaded, frame by frame.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import av
-import numpy as np
 from av.codec.hwaccel import HWAccel
 
 from vidsr.errors import HardwareError
-from vidsr.frame import PixelFormat, VideoInfo
+from vidsr.frame import VideoInfo
 from vidsr.job import Job
-from vidsr.video.convert import to_planar
-from vidsr.video.formats import nearest_planar, planes_of
+from vidsr.video.formats import nearest_planar
 from vidsr.video.gpu import Gpu, find_gpu
+from vidsr.video.surface import is_surface, layout_of, planar_of
 
 __all__ = ["Decoding", "FellBackError", "HardwareDecoder", "gpu_to_decode", "open_context", "plan_decoding"]
 
@@ -43,6 +41,7 @@ _TAKEN = {
     "av1": ("yuv420p", "yuv420p10le"),
 }
 """What NVDECs decode, by codec; older ones less."""
+_ORDINAL = 0  # FFmpeg takes CUDA's first GPU
 _INEXACT = ("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v3", "mjpeg", "h263")
 
 
@@ -55,12 +54,19 @@ class Decoding:
     """Name of the GPU; empty: the CPU does it."""
     why: str = ""
     """In words; empty where nothing was asked for."""
+    resident: bool = False
+    """Whether its frames stay in the GPU's memory, where they can."""
 
     @property
     def sentence(self) -> str:
         """Say what decodes, and why."""
         where = f"on the GPU (NVDEC of {self.gpu})" if self.gpu else "on the CPU"
+        where += ", in whose memory the frames stay" if self.resident else ""
         return f"{self.codec} {where}" + (f": {self.why}" if self.why else "")
+
+    def staying(self, takes_from: int | None) -> Decoding:
+        """Return what decodes for a network that takes frames from a GPU's memory; None: from none."""
+        return replace(self, resident=bool(self.gpu) and takes_from == _ORDINAL)
 
     def notes(self, job: Job) -> list[str]:
         """Return what whoever asked for a GPU should know."""
@@ -119,35 +125,42 @@ def _unfit(job: Job, info: VideoInfo) -> str:
     return ""
 
 
-def _new_context(codec: str) -> Any:
+def _new_context(codec: str, *, resident: bool = False) -> Any:
     """Return a decoder on the GPU; FFmpeg's own of the codec, since others (libdav1d) know no hardware."""
-    context: Any = av.CodecContext.create(codec, "r", HWAccel("cuda", allow_software_fallback=True))
+    # Resident, it works in the primary context, as sessions do.
+    device = HWAccel("cuda", allow_software_fallback=True, is_hw_owned=resident)
+    context: Any = av.CodecContext.create(codec, "r", device)
     if not context.is_hwaccel:
         raise NotImplementedError(f"this FFmpeg has no NVDEC for {codec}")
     return context
 
 
-def open_context(codec: str) -> Any:
+def open_context(codec: str, *, resident: bool = False) -> Any:
     """Return what frames come out of, in nv12, p010 and the like; the one place that needs a GPU.
+
+    Args:
+        codec: FFmpeg's name.
+        resident: Whether frames stay on the GPU.
 
     Raises:
         FellBackError: It cannot be opened, which worked a moment ago.
     """
     try:
-        return _new_context(codec)
+        return _new_context(codec, resident=resident)
     except (av.FFmpegError, OSError, ValueError, NotImplementedError) as error:
         raise FellBackError(f"the GPU cannot be opened again ({error})") from error
 
 
 class HardwareDecoder:
-    """Decodes a stream's packets on a GPU into planar frames, as the stream's own decoder would."""
+    """Decodes a stream's packets on a GPU into planar frames, as the stream's own does, or surfaces."""
 
-    def __init__(self, stream: Any, info: VideoInfo) -> None:
+    def __init__(self, stream: Any, info: VideoInfo, *, resident: bool = False) -> None:
         """Open it.
 
         Args:
             stream: The video, with its options set and nothing decoded yet.
             info: What the CPU's decoder said of it.
+            resident: Whether frames may stay on the GPU.
 
         Raises:
             FellBackError: The GPU cannot be opened.
@@ -159,7 +172,10 @@ class HardwareDecoder:
         # Of `info` fields are woven to frames already.
         rows = info.height // 2 if info.fields else info.height
         self._size = (info.width + left + right, rows + top + bottom)
-        self._context = context = open_context(info.codec)
+        # What crops and weaves frames is made for the host's, and PyAV gives 4:2:0 alone.
+        fit = info.crop is None and not info.fields and info.pixel_format.chroma_shifts == (1, 1)
+        self._resident = resident and fit
+        self._context = context = open_context(info.codec, resident=self._resident)
         context.extradata = own.extradata
         # H.264 takes its picture's size from the container where that crops it.
         context.width, context.height = own.width, own.height
@@ -188,33 +204,14 @@ class HardwareDecoder:
             if self._context.pix_fmt != "cuda":
                 # FFmpeg took the CPU, and one thread of it.
                 raise FellBackError(f"this GPU does not decode it in {self._layout.name}")
-            layout = nearest_planar(frame.format.name)
+            layout = nearest_planar(layout_of(frame))
             depths = layout.bit_depth >= self._layout.bit_depth
             if layout.chroma_shifts != self._layout.chroma_shifts or not depths:
                 # A newer GPU and an older FFmpeg: 4:2:2 would come as nv12.
-                raise FellBackError(f"this FFmpeg gets it as {frame.format.name}")
+                raise FellBackError(f"this FFmpeg gets it as {layout_of(frame)}")
             if (frame.width, frame.height) != self._size:
                 # FFmpeg crops a GPU's frames at the right and the bottom only.
                 raise FellBackError("it is cropped at the left or the top, which a GPU does not do")
+        if is_surface(frame) and not frame.interlaced_frame:
+            return frame
         return planar_of(frame, self._layout)
-
-
-def planar_of(frame: av.VideoFrame, expected: PixelFormat) -> av.VideoFrame:
-    """Return a downloaded frame in the planar format that the CPU's decoder would give, sample by sample.
-
-    Args:
-        frame: In nv12, p010, ... A frame that is planar is returned itself.
-        expected: The source's layout. NVDEC may give 16 bits for any depth above 8, with the samples in the
-            upper bits.
-    """
-    layout = nearest_planar(frame.format.name)
-    alike = (layout.family, layout.chroma_shifts) == (expected.family, expected.chroma_shifts)
-    wide = alike and layout.bit_depth == 16 > expected.bit_depth > 8
-    if wide:
-        layout = expected
-    made = to_planar(frame, layout, frame.width, frame.height)
-    if wide and frame.format.name == "yuv444p16le":
-        # Planar already, so swscale would round.
-        for plane, source in zip(planes_of(made), planes_of(frame), strict=True):
-            np.right_shift(source, 16 - layout.bit_depth, out=plane)
-    return made

@@ -16,16 +16,15 @@ from vidsr.frame import Frame, VideoInfo
 from vidsr.job import OnError
 from vidsr.sources import parse_source
 from vidsr.video.clock import UNORDERED, Clock
-from vidsr.video.convert import color_change, to_planar
 from vidsr.video.decoder import decoder_of
 from vidsr.video.decoding import decode
 from vidsr.video.deinterlace import Decoded, Deinterlacer, Deinterlacing
-from vidsr.video.formats import planes_of
+from vidsr.video.framing import changes, made_frame
 from vidsr.video.hardware import Decoding, FellBackError, HardwareDecoder
 from vidsr.video.opening import open_info, translate
 from vidsr.video.probe import READ_TIMEOUT, video_stream
 from vidsr.video.repairs import LookCloserError, Repairs
-from vidsr.video.sidedata import losses, side_data
+from vidsr.video.surface import is_surface
 from vidsr.video.truncation import missing_bytes
 from vidsr.video.weaving import Weaver
 
@@ -160,7 +159,7 @@ class Reader:
                 return
             count += 1
             self._deinterlacer.count(decoded)
-            yield self._frame(decoded)
+            yield made_frame(decoded, self._info, self._warn)
 
     def _whole(self, begin: int) -> Iterator[Decoded]:
         """Yield the file's frames, woven where each of its pictures is a field."""
@@ -196,7 +195,9 @@ class Reader:
 
     def _open_decoder(self, stream: Any) -> Any:
         """Return what decodes the stream's packets."""
-        return HardwareDecoder(stream, self._info) if self._decoding.gpu else decoder_of(stream)
+        if not self._decoding.gpu:
+            return decoder_of(stream)
+        return HardwareDecoder(stream, self._info, resident=self._decoding.resident)
 
     def _decode_from(self, begin: int, *, sequential: bool) -> Iterator[Decoded]:
         info = self._info
@@ -255,37 +256,12 @@ class Reader:
         return True
 
     def _looked_at(self, decoded: Decoded) -> Decoded:
-        """Warn of a frame that is not as the first one."""
-        info, frame = self._info, decoded.frame
-        self._decoders[self._decoding.sentence] = None
-        if (frame.width, frame.height) != (info.width, info.height):
-            self._warn(
-                f"the picture changes its size to {frame.width}x{frame.height} on the way:"
-                f" scaled back to {info.width}x{info.height}"
-            )
-        name, first = (n.replace("yuvj", "yuv") for n in (frame.format.name, info.source_format))
-        if name != first:
-            self._warn(f"the pixel format changes to {name} on the way: made {info.pixel_format.name}")
-        if change := color_change(frame, info.color):
-            self._warn(f"the colour changes its {change} on the way: converted to that of the first frame")
-        for text in losses(side_data(frame)):
+        """Note what decoded a frame, and warn where it is not as the first one."""
+        stays = is_surface(decoded.frame)
+        self._decoders[(self._decoding if stays else self._decoding.staying(None)).sentence] = None
+        for text in changes(decoded.frame, self._info):
             self._warn(text)
         return decoded
-
-    def _frame(self, decoded: Decoded) -> Frame:
-        info = self._info
-        planar = to_planar(decoded.frame, info.pixel_format, info.width, info.height, info.color)
-        return Frame(
-            planes=planes_of(planar),
-            pixel_format=info.pixel_format,
-            color=info.color,
-            pts=decoded.pts,
-            duration=decoded.duration,
-            time_base=info.time_base,
-            shift=decoded.shift,
-            key=decoded.key,
-            origin=planar,
-        )
 
     def _warn(self, text: str) -> None:
         if text not in self._warnings:

@@ -12,6 +12,7 @@ import av.sidedata.sidedata
 
 from vidsr.hdr import ContentLight, HdrInfo, MasteringDisplay
 from vidsr.video.filters import through
+from vidsr.video.surface import downloaded
 
 __all__ = ["display_matrix", "hdr_of", "losses", "one_of", "side_data"]
 
@@ -63,7 +64,9 @@ def one_of(frame: av.VideoFrame, name: str) -> bytes | None:
 def _with_known_types(frame: av.VideoFrame) -> av.VideoFrame:
     """Return the frame without the side data that PyAV has no name for."""
     unknown = sorted(set(range(_MOST_TYPES)) - {kind.value for kind in _TYPES})
-    return through(frame, [("sidedata", {"mode": "delete", "type": str(number)}) for number in unknown])
+    return through(
+        downloaded(frame), [("sidedata", {"mode": "delete", "type": str(number)}) for number in unknown]
+    )
 
 
 def display_matrix(data: Mapping[str, bytes]) -> tuple[int, ...] | None:

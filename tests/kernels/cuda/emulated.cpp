@@ -1,5 +1,6 @@
 /* The kernels as functions for ctypes: every block of a grid, one after the other. */
 #include "emulator.h"
+#include "samples.cuh"
 #include "tile.cuh"
 #include "sweep.cuh"
 #include "ecbsr.cu"

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from vidsr.backends.cuda.layer import CudaError, OutOfMemory, Stream
+from vidsr.backends.cuda.driver import bindings, call
+from vidsr.backends.cuda.layer import Stream
 
 __all__ = ["CudaGraph", "capture"]
-
-_OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
 
 class CudaGraph:
@@ -18,15 +17,15 @@ class CudaGraph:
 
     def __init__(self, graph: Any) -> None:
         """Instantiate a captured graph, which may be destroyed then."""
-        self._executable = _checked("cuGraphInstantiate", graph, 0)
+        self._executable = call("cuGraphInstantiate", graph, 0)
 
     def launch(self, stream: Stream) -> None:
         """Queue it."""
-        _checked("cuGraphLaunch", self._executable, _bindings().CUstream(stream.handle))
+        call("cuGraphLaunch", self._executable, bindings().CUstream(stream.handle))
 
     def close(self) -> None:
         """Free it."""
-        _checked("cuGraphExecDestroy", self._executable)
+        call("cuGraphExecDestroy", self._executable)
 
 
 def capture(stream: int, work: Callable[[], None]) -> CudaGraph | None:
@@ -40,13 +39,13 @@ def capture(stream: int, work: Callable[[], None]) -> CudaGraph | None:
         CudaError: Something in `work` cannot be captured.
         OutOfMemory: There is no memory for the graph.
     """
-    driver = _bindings()
-    if driver is None:
+    if _missing():
         return None
+    driver = bindings()
     handle = driver.CUstream(stream)
     # Of this thread only: other threads may allocate meanwhile.
     mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-    _checked("cuStreamBeginCapture", handle, mode)
+    call("cuStreamBeginCapture", handle, mode)
     try:
         work()
     except BaseException:
@@ -54,28 +53,18 @@ def capture(stream: int, work: Callable[[], None]) -> CudaGraph | None:
         if not int(result):
             driver.cuGraphDestroy(graph)
         raise
-    graph = _checked("cuStreamEndCapture", handle)
+    graph = call("cuStreamEndCapture", handle)
     try:
         return CudaGraph(graph)
     finally:
-        _checked("cuGraphDestroy", graph)
+        call("cuGraphDestroy", graph)
 
 
 @cache
-def _bindings() -> Any:
-    """Return CUDA's driver functions by cuda-bindings; None: it is not installed."""
+def _missing() -> bool:
+    """Tell whether cuda-bindings is not installed."""
     try:
-        from cuda.bindings import driver
+        bindings()
     except ImportError:
-        return None
-    return driver
-
-
-def _checked(name: str, *arguments: Any) -> Any:
-    """Call a function of cuda-bindings, which return a result and then what they give."""
-    result, *given = getattr(_bindings(), name)(*arguments)
-    if int(result) == _OUT_OF_MEMORY:
-        raise OutOfMemory(f"{name}: out of memory")
-    if int(result):
-        raise CudaError(f"{name}: {getattr(result, 'name', result)}")
-    return given[0] if given else None
+        return True
+    return False

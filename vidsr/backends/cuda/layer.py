@@ -159,6 +159,9 @@ class Device(Protocol):
     def copy_out(self, to: HostBuffer, from_: DeviceBuffer, stream: Stream) -> None:
         """Queue a copy of a whole buffer to the host; both have the same size."""
 
+    def follow_default(self, stream: Stream) -> None:
+        """Let a stream go on only behind what was queued on CUDA's default stream so far, as by FFmpeg."""
+
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
         """Call `work` once and return what it queued on `stream` as a graph. None of it is done meanwhile.
 

@@ -192,6 +192,13 @@ class PycudaDevice:
         with _translated():
             self._driver.memcpy_dtoh_async(to.array, from_.pointer, _native(stream))
 
+    def follow_default(self, stream: Stream) -> None:
+        """Let a stream wait for the default one's work so far."""
+        with _translated():
+            event = self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
+            event.record()
+            _native(stream).wait_for_event(event)
+
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph | None:
         """Capture what `work` queues; None without cuda-bindings."""
         return capture(stream.handle, work)

@@ -17,14 +17,17 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from vidsr.backends.base import check_planes
+from vidsr.backends.cuda.apart import Apart, takes
 from vidsr.backends.cuda.layer import CudaError, Device, OutOfMemory, Program
 from vidsr.backends.cuda.slot import Slot
 from vidsr.backends.places import FutureTicket
-from vidsr.errors import BackendError, DeviceMemoryError, InferenceError
+from vidsr.caches import cache_file
+from vidsr.errors import BackendError, DeviceMemoryError, EngineBuildError, InferenceError
 
 if TYPE_CHECKING:
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
+    from vidsr.resident import Source
 
 __all__ = ["IN_FLIGHT", "GpuSession", "choose_in_flight"]
 
@@ -40,11 +43,17 @@ class GpuSession:
 
     Attributes:
         in_flight: Frames at once, on all GPUs together.
-        notes: What was reduced for lack of memory; for a report.
+        notes: What was reduced for lack of memory, or cannot be; for a report.
+        takes_from: Number of the GPU whose memory frames may be in; None: they come from the host's.
     """
 
     def __init__(
-        self, deployed: Deployed, programs: Sequence[tuple[Device, Program]], in_flight: int
+        self,
+        deployed: Deployed,
+        programs: Sequence[tuple[Device, Program]],
+        in_flight: int,
+        *,
+        resident: bool = False,
     ) -> None:
         """Open slots on every device.
 
@@ -53,6 +62,7 @@ class GpuSession:
             programs: The devices, each with its program. They are the session's from now on: it closes
                 them with itself, and also when this raises.
             in_flight: Frames at once on each device, see `IN_FLIGHT`; fewer where memory is short.
+            resident: Whether to take frames from the memory of the device, where it is one.
 
         Raises:
             DeviceMemoryError: There is not enough memory for even one frame.
@@ -66,11 +76,15 @@ class GpuSession:
             for device in {id(d): d for d, _ in programs}.values():
                 made.callback(device.close)
             for device, program in programs:
-                made.callback(_close_program, device, program)
+                made.callback(_close, device, program)
+            apart = self._open_apart(programs[0][0], made) if resident and len(programs) == 1 else None
+            self.takes_from = None if apart is None else programs[0][0].info.ordinal
             self._free: list[deque[Slot]] = [deque() for _ in programs]
             for lane, (device, program) in zip(self._free, programs, strict=True):
                 self._check(program)
-                while len(lane) < in_flight and (slot := self._open(device, program, len(lane), in_flight)):
+                while len(lane) < in_flight and (
+                    slot := self._open(device, program, apart, len(lane), in_flight)
+                ):
                     made.callback(slot.close)
                     lane.append(slot)
             self._made = made.pop_all()
@@ -82,8 +96,8 @@ class GpuSession:
         self._closing = threading.Lock()
         self._threads = ThreadPoolExecutor(self.in_flight, thread_name_prefix="vidsr-gpu")
 
-    def submit(self, src: Planes, dst: Planes) -> FutureTicket:
-        """Copy a frame to a device and start its work; waits for a free slot."""
+    def submit(self, src: Source, dst: Planes) -> FutureTicket:
+        """Copy a frame to a device, where it is not there, and start its work; waits for a free slot."""
         check_planes(self._deployed, src, dst)
         slot = self._take()
         refused: CudaError | None = None
@@ -179,10 +193,25 @@ class GpuSession:
         if given != wanted:
             raise BackendError(f"the program's planes have {given} bytes and the frames' {wanted}")
 
-    def _open(self, device: Device, program: Program, number: int, wanted: int) -> Slot | None:
+    def _open_apart(self, device: Device, made: ExitStack) -> Apart | None:
+        pixels = self._deployed.format.pixel_format
+        if not takes(pixels):
+            return None
+        try:
+            with device.active():
+                apart = Apart(device.info, pixels, cache_file("kernels"))
+        except (EngineBuildError, CudaError) as error:
+            self.notes.append(f"decoded frames come by way of the host: {error}")
+            return None
+        made.callback(_close, device, apart)
+        return apart
+
+    def _open(
+        self, device: Device, program: Program, apart: Apart | None, number: int, wanted: int
+    ) -> Slot | None:
         """Return the device's next slot; None: the memory is for `number` only."""
         try:
-            return Slot(device, program, self._deployed)
+            return Slot(device, program, self._deployed, apart)
         except OutOfMemory as error:
             if number:
                 self.notes.append(
@@ -228,9 +257,9 @@ def choose_in_flight(measure: Callable[[int], float]) -> int:
     return next(number for number, speed in speeds.items() if speed * _GAIN >= max(speeds.values()))
 
 
-def _close_program(device: Device, program: Program) -> None:
+def _close(device: Device, made: Program | Apart) -> None:
     with device.active():
-        program.close()
+        made.close()
 
 
 def _name(device: Device) -> str:

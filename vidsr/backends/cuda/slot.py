@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vidsr.backends.cuda.layer import CudaError, Device, Graph, HostBuffer, Program
+from vidsr.resident import DevicePlanes
 
 if TYPE_CHECKING:
+    from vidsr.backends.cuda.apart import Apart
     from vidsr.frame import Planes
     from vidsr.models.deploy import Deployed
+    from vidsr.resident import Source
 
 __all__ = ["Slot"]
 
@@ -26,14 +29,24 @@ class Slot:
     All planes of a side lie in one piece of memory, so that each way is one copy.
     """
 
-    def __init__(self, device: Device, program: Program, deployed: Deployed) -> None:
+    def __init__(
+        self, device: Device, program: Program, deployed: Deployed, apart: Apart | None = None
+    ) -> None:
         """Allocate everything, run the work once, then capture it.
+
+        Args:
+            device: The GPU.
+            program: What is done with a frame.
+            deployed: For the planes' shapes.
+            apart: For frames that are on the GPU already.
 
         Raises:
             OutOfMemory: There is not enough memory; all that was made is freed.
             CudaError: The work fails, likewise.
         """
         self.device = device
+        self._apart = apart
+        self._resident: DevicePlanes | None = None
         kind = deployed.format.pixel_format.dtype
         places_in, size_in = _places(program.input_bytes)
         places_out, size_out = _places(program.output_bytes)
@@ -62,13 +75,18 @@ class Slot:
             # Libraries load kernels and take memory at the first run, which a capture does not allow.
             self._queue()
             self._stream.synchronize()
-            self._graph: Graph | None = device.capture(self._stream, self._queue)
-            if self._graph is not None:
-                made.callback(self._graph.close)
+            self._graph = self._captured(self._queue, made)
+            self._rest = None if apart is None else self._captured(self._queue_rest, made)
             self._made = made.pop_all()
 
-    def fill(self, src: Planes) -> None:
-        """Copy a frame to where the device reads it: the one copy on the host's way in."""
+    def fill(self, src: Source) -> None:
+        """Copy a frame to where the device reads it: the one copy on the host's way in.
+
+        One that is on the device is kept until its work is done.
+        """
+        if isinstance(src, DevicePlanes):
+            self._resident = src
+            return
         for plane, one in zip(self._src, src, strict=True):
             np.copyto(plane, one)
 
@@ -78,11 +96,16 @@ class Slot:
         Raises:
             CudaError: CUDA refused; what was queued before may still run, see `settle`.
         """
+        graph, queue = self._graph, self._queue
         with self.device.active():
-            if self._graph is None:
-                self._queue()
+            if self._resident is not None and self._apart is not None:
+                self.device.follow_default(self._stream)
+                self._apart.enqueue(self._stream.handle, self._resident, self._pointers_in)
+                graph, queue = self._rest, self._queue_rest
+            if graph is None:
+                queue()
             else:
-                self._graph.launch(self._stream)
+                graph.launch(self._stream)
             self._event.record(self._stream)
 
     def collect(self, dst: Planes) -> None:
@@ -93,6 +116,7 @@ class Slot:
         """
         with self.device.active():
             self._event.synchronize()
+        self._resident = None
         for other, plane in zip(dst, self._dst, strict=True):
             np.copyto(other, plane)
 
@@ -111,6 +135,7 @@ class Slot:
         """Wait until nothing of the frame is at work any more, whether it failed or not."""
         with suppress(CudaError), self.device.active():
             self._idle()
+        self._resident = None
 
     def close(self) -> None:
         """Wait for the work and free everything.
@@ -124,8 +149,17 @@ class Slot:
 
     def _queue(self) -> None:
         self.device.copy_in(self._in, self._host_in, self._stream)
+        self._queue_rest()
+
+    def _queue_rest(self) -> None:
         self._work.enqueue(self._stream.handle, self._pointers_in, self._pointers_out)
         self.device.copy_out(self._host_out, self._out, self._stream)
+
+    def _captured(self, queue: Callable[[], None], made: ExitStack) -> Graph | None:
+        graph = self.device.capture(self._stream, queue)
+        if graph is not None:
+            made.callback(graph.close)
+        return graph
 
     def _idle(self) -> None:
         with suppress(CudaError):  # it was raised already, or is by who waits for the event

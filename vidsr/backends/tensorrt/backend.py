@@ -90,7 +90,7 @@ class TensorRtBackend:
                 hint="leave --precision int8 away",
             )
         maker = EngineMaker(library, EngineCache(), told=options.told)
-        return maker.session(deployed, devices, options.in_flight)
+        return maker.session(deployed, devices, options.in_flight, resident=options.resident)
 
     # ---- engines ahead of time: see `vidsr.backends.ahead` -----------------------------------------
 

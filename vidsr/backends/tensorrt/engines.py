@@ -64,13 +64,16 @@ class EngineMaker:
         self._open_device = open_device or pycuda.open_device
         self._builder = builder or BUILDER
 
-    def session(self, deployed: Deployed, devices: Sequence[DeviceInfo], in_flight: int) -> GpuSession:
+    def session(
+        self, deployed: Deployed, devices: Sequence[DeviceInfo], in_flight: int, *, resident: bool = False
+    ) -> GpuSession:
         """Return a session on GPUs, its engines built where they are not there.
 
         Args:
             deployed: The graph.
             devices: The GPUs.
             in_flight: Frames at once on each; 0: as was measured when the engine was built.
+            resident: See `GpuSession`.
 
         Raises:
             BackendError: An engine cannot be built, is not accurate enough, or does not fit into memory.
@@ -89,7 +92,7 @@ class EngineMaker:
                     program.close()
                 device.close()
             raise
-        return GpuSession(deployed, loaded, at_once)
+        return GpuSession(deployed, loaded, at_once, resident=resident)
 
     def prepare(
         self,

@@ -17,10 +17,23 @@ from vidsr.atomic import write_atomically
 from vidsr.errors import EngineBuildError, OutputError
 from vidsr.kernels.cuda.plan import Network, Tiling, shared_bytes, tiling
 
-__all__ = ["Compiled", "build", "compiled", "missing", "options_for", "source"]
+__all__ = [
+    "APART",
+    "FUSED",
+    "Compiled",
+    "build",
+    "compiled",
+    "compiled_apart",
+    "missing",
+    "options_for",
+    "source",
+]
 
 _HERE = Path(__file__).parent
-_FILES = ("device.cuh", "tile.cuh", "sweep.cuh", "ecbsr.cu", "enlarge.cu")
+FUSED = ("device.cuh", "samples.cuh", "tile.cuh", "sweep.cuh", "ecbsr.cu", "enlarge.cu")
+"""Files of the fused kernel, in their order."""
+APART = ("device.cuh", "samples.cuh", "apart.cu")
+"""Of what takes a decoder's surfaces apart."""
 _INSTALL = "pip install cuda-bindings nvidia-cuda-nvrtc"
 
 
@@ -47,9 +60,9 @@ def missing() -> str:
     return ""
 
 
-def source() -> str:
-    """Return the sources as one text."""
-    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in _FILES)
+def source(files: tuple[str, ...] = FUSED) -> str:
+    """Return sources as one text."""
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in files)
 
 
 def options_for(
@@ -80,8 +93,7 @@ def options_for(
         "BYTES": sample_bytes,
         **tiles.defines,
     }
-    architecture = f"--gpu-architecture=sm_{capability[0]}{capability[1]}"
-    return tiles, (architecture, "-std=c++17", *(f"-D{name}={value}" for name, value in defines.items()))
+    return tiles, _options(capability, defines)
 
 
 def compiled(
@@ -99,17 +111,48 @@ def compiled(
         EngineBuildError: NVRTC is not there, does not know the GPU or refuses the source; or no tile fits.
     """
     tiles, options = options_for(network, sample_bytes, capability)
+    return Compiled(_code("the fused kernel", FUSED, options, capability, folder), tiles)
+
+
+def compiled_apart(sample_bytes: int, capability: tuple[int, int], folder: Path | None) -> bytes:
+    """Return the code of `apart`, from `folder` where it was compiled before.
+
+    Args:
+        sample_bytes: 1 or 2.
+        capability: Of the GPU.
+        folder: Where it is kept; None: nowhere.
+
+    Raises:
+        EngineBuildError: NVRTC is not there, does not know the GPU or refuses the source.
+    """
+    options = _options(capability, {"BYTES": sample_bytes})
+    return _code("what takes frames of NVDEC apart", APART, options, capability, folder)
+
+
+def _options(capability: tuple[int, int], defines: dict[str, int]) -> tuple[str, ...]:
+    architecture = f"--gpu-architecture=sm_{capability[0]}{capability[1]}"
+    return (architecture, "-std=c++17", *(f"-D{name}={value}" for name, value in defines.items()))
+
+
+def _code(
+    what: str,
+    files: tuple[str, ...],
+    options: tuple[str, ...],
+    capability: tuple[int, int],
+    folder: Path | None,
+) -> bytes:
+    """Return code for a GPU, from `folder` or compiled."""
     if why := missing():
-        raise EngineBuildError(f"the fused kernel cannot be compiled: {why}", stage="inference")
-    text = source()
+        raise EngineBuildError(f"{what} cannot be compiled: {why}", stage="inference")
+    text = source(files)
     from cuda.bindings import nvrtc
 
     version = ".".join(str(part) for part in _checked(nvrtc.nvrtcVersion()))
     parts = "\0".join((version, *options, text))
-    name = f"ecbsr-{hashlib.sha256(parts.encode()).hexdigest()[:32]}.cubin"
+    name = f"{Path(files[-1]).stem}-{hashlib.sha256(parts.encode()).hexdigest()[:32]}.cubin"
     path = None if folder is None else folder / name
     if path is not None and (kept := _kept(path)) is not None:
-        return Compiled(kept, tiles)
+        return kept
     known = {int(number) for number in _checked(nvrtc.nvrtcGetSupportedArchs())[0]}
     if 10 * capability[0] + capability[1] not in known:
         raise EngineBuildError(
@@ -120,7 +163,7 @@ def compiled(
     cubin, _ = build(text, options)
     if path is not None:
         _keep(path, cubin)
-    return Compiled(cubin, tiles)
+    return cubin
 
 
 def build(text: str, options: tuple[str, ...]) -> tuple[bytes, str]:
@@ -131,7 +174,7 @@ def build(text: str, options: tuple[str, ...]) -> tuple[bytes, str]:
     """
     from cuda.bindings import nvrtc
 
-    program = _checked(nvrtc.nvrtcCreateProgram(text.encode(), b"fused.cu", 0, [], []))[0]
+    program = _checked(nvrtc.nvrtcCreateProgram(text.encode(), b"vidsr.cu", 0, [], []))[0]
     try:
         result = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])[0]
         log = bytes(_checked(nvrtc.nvrtcGetProgramLogSize(program))[0])
@@ -139,7 +182,7 @@ def build(text: str, options: tuple[str, ...]) -> tuple[bytes, str]:
         said = log.rstrip(b"\0 \n").decode(errors="replace")
         if int(result):
             raise EngineBuildError(
-                f"NVRTC refuses the fused kernel ({result.name}): {said}",
+                f"NVRTC refuses the kernel ({result.name}): {said}",
                 stage="inference",
                 hint="use another backend, and report this",
             )

@@ -1,12 +1,4 @@
 /* A tile of the fused kernel: its sizes and its places in shared memory, what comes in, and where results go. */
-#if BYTES == 1
-typedef uint8_t sample_t;
-typedef uint16_t two_samples_t;
-#else
-typedef uint16_t sample_t;
-typedef uint32_t two_samples_t;
-#endif
-
 constexpr int GROUPS = FEATURES / 8;
 constexpr int RESULTS = (SCALE * SCALE + 7) / 8; /* groups of 8 that the last convolution makes */
 constexpr int HALO = DEPTH - 1;
@@ -28,12 +20,6 @@ constexpr int STEPS = 3 * GROUPS / 2; /* of 16 channels for a row of three taps;
 constexpr int LOADS = (3 * GROUPS + 1) / 2;
 constexpr int BLOCKS = GROUPS == 4 ? 1 : GROUPS; /* groups of results that a warp makes at once */
 constexpr int LAST_BLOCKS = GROUPS == 4 ? 1 : RESULTS;
-
-/* Line `y` of a plane whose lines lie `pitch` bytes apart. */
-template <typename T> INLINE T *line_of(T *plane, int y, int pitch)
-{
-    return reinterpret_cast<T *>(reinterpret_cast<uint64_t>(plane) + static_cast<long long>(y) * pitch);
-}
 
 struct Frame {
     const sample_t *source;
