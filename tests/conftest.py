@@ -118,6 +118,19 @@ def chromium_path() -> str:
 
 
 @pytest.fixture(scope="session")
+def firefox_path() -> str:
+    """Firefox, what speaks WebDriver BiDi with it, and what it needs to make a sound."""
+    found = shutil.which("firefox-esr") or shutil.which("firefox")
+    if found is None:
+        require("browser", "there is no Firefox; run: apt-get install firefox-esr")
+    if shutil.which("pulseaudio") is None:
+        require("browser", "Firefox makes no sound without PulseAudio; run: apt-get install pulseaudio")
+    if importlib.util.find_spec("websockets") is None:
+        require("browser", "websockets is not installed; run: pip install websockets")
+    return str(found)
+
+
+@pytest.fixture(scope="session")
 def ray_installed() -> None:
     """The extra `ray`."""
     if importlib.util.find_spec("ray") is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from piping import NEAREST, PIPE, described, ffmpeg, hashes, pipe, piped, program, times
+from required import require
 from synth import make_clip
 
 pytestmark = pytest.mark.media
@@ -55,6 +57,47 @@ def test_between_two_ffmpegs(tmp_path: Path) -> None:
     made = (tmp_path / "out.mp4").read_bytes()
     assert described(made, "width", "height") == ["96", "72"]
     assert len(hashes(tmp_path / "out.mp4")) == 12
+
+
+ENCODERS = {
+    "x264": "x264 --quiet --demuxer y4m -o {} -",
+    "x265": "x265 --log-level none --y4m --input - -o {}",
+    "SvtAv1EncApp": "SvtAv1EncApp --preset 12 --progress 0 -i stdin -b {}",
+    "aomenc": "aomenc --quiet --ivf --rt --cpu-used=9 -o {} -",
+    "vpxenc": "vpxenc --quiet --ivf --codec=vp9 --rt --cpu-used=8 -o {} -",
+    "rav1e": "rav1e --quiet --speed 10 -o {} -",
+}
+"""The encoders of video makers' shells and of Av1an, reading Y4M from a pipe."""
+PACKAGES = {"SvtAv1EncApp": "svt-av1", "aomenc": "aom-tools", "vpxenc": "vpx-tools"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [8, 10])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_into_encoders(name: str, depth: int, tmp_path: Path) -> None:
+    if shutil.which(name) is None:
+        require("encoders", f"there is no {name}; run: apt-get install {PACKAGES.get(name, name)}")
+    suffix = {"x264": "264", "x265": "265"}.get(name, "ivf")
+    pixels = "yuv420p" if depth == 8 else "yuv420p10le"
+    source = ffmpeg(
+        *("-f", "lavfi", "-i", f"testsrc2=s=80x64:r=10:d=1.2,format={pixels}"),
+        *("-strict", "-1", "-f", "yuv4mpegpipe", "-"),
+    )
+    options = {"x264": f" --output-depth {depth}", "x265": f" -D {depth}"}.get(name, "")
+    if depth == 10 and name == "vpxenc":
+        options = " --profile=2 --bit-depth=10"
+    last = ENCODERS[name].format(tmp_path / f"out.{suffix}") + options
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{' '.join([*PIPE, '-m', 'ecbsr'])} | {last}"],
+        input=source,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    made = tmp_path / f"out.{suffix}"
+    assert described(made.read_bytes(), "width", "height", "pix_fmt") == ["160", "128", pixels]
+    assert len(hashes(made)) == 12
 
 
 def test_into_mpv(moving: bytes) -> None:

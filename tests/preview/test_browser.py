@@ -1,13 +1,9 @@
-"""The page in Chromium, against the real server. Times are the best of some tries: cores are shared."""
+"""The page in Chromium and Firefox, against the real server. Times are the best of some tries."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,22 +11,11 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from browsing import command, page, until
 from previewing import flash_and_beep
 
 pytestmark = pytest.mark.slow
 _TRIES = 4
-
-
-@pytest.fixture(scope="module")
-def chromium(chromium_path: str) -> Iterator[Any]:
-    """A browser, driven by Playwright."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        browser = driver.chromium.launch(executable_path=chromium_path, args=flags, headless=True)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,42 +34,6 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
     return path
-
-
-@contextmanager
-def command(clip: Path, *options: str) -> Iterator[str]:
-    """Run ``vidsr preview``; yield its address."""
-    words = [sys.executable, "-m", "vidsr", "preview", str(clip), "--no-browser", *options]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            line = process.stdout.readline()
-            found = re.search(r"http://\S+", line)
-            assert found, line + process.stderr.read()
-            yield found.group()
-        finally:
-            process.send_signal(2)
-            said = process.communicate(timeout=20)[1]
-        assert (process.returncode, said) == (0, "")
-
-
-@contextmanager
-def page(chromium: Any, address: str, *, script: str = "") -> Iterator[Any]:
-    with chromium.new_context(viewport={"width": 1280, "height": 860}) as context:
-        opened = context.new_page()
-        wrong: list[str] = []
-        opened.on("pageerror", lambda error: wrong.append(str(error)))
-        if script:
-            opened.add_init_script(script)
-        opened.goto(address, wait_until="commit")
-        yield opened
-        assert wrong == []
-
-
-def until(opened: Any, condition: str, seconds: float = 15) -> None:
-    deadline = time.monotonic() + seconds
-    while not opened.evaluate(f"!!(window.vidsr && ({condition}))"):
-        assert time.monotonic() < deadline, (condition, opened.inner_text("#note"))
-        opened.wait_for_timeout(20)
 
 
 def best(measure: Callable[[], dict[str, float]], limits: dict[str, float]) -> dict[str, float]:
@@ -107,11 +56,11 @@ PLAYED = """() => {
 }"""
 
 
-def test_a_clip_of_30_frames_a_second_plays_in_time(chromium: Any, clip: Path) -> None:
+def test_a_clip_of_30_frames_a_second_plays_in_time(browser: Any, clip: Path) -> None:
     limits = {"first": 2.0, "latency": 0.2, "dropped": 0.01, "missing": 0.01}
 
     def measure() -> dict[str, float]:
-        with page(chromium, address) as opened:
+        with page(browser, address) as opened:
             opened.wait_for_timeout(8000)
             until(opened, "vidsr.position > 9", 20)
             return opened.evaluate(PLAYED)
@@ -122,8 +71,8 @@ def test_a_clip_of_30_frames_a_second_plays_in_time(chromium: Any, clip: Path) -
         assert figures[name] <= most, (name, figures)
 
 
-def test_seeking_and_changing_model_and_scale_without_reloading(chromium: Any, clip: Path) -> None:
-    with command(clip, "-m", "2x-ecbsr-m4c8") as address, page(chromium, address) as opened:
+def test_seeking_and_changing_model_and_scale_without_reloading(browser: Any, clip: Path) -> None:
+    with command(clip, "-m", "2x-ecbsr-m4c8") as address, page(browser, address) as opened:
         until(opened, "vidsr.drawn > 5")
         opened.evaluate("window.stays = true")
 
@@ -157,7 +106,7 @@ def test_seeking_and_changing_model_and_scale_without_reloading(chromium: Any, c
 COLUMN = """(x) => [...document.getElementById("canvas").getContext("2d").getImageData(x, 380, 1, 1).data]"""
 
 
-def test_the_divider_moves_the_cut_and_the_wheel_zooms(chromium: Any, tmp_path: Path) -> None:
+def test_the_divider_moves_the_cut_and_the_wheel_zooms(browser: Any, tmp_path: Path) -> None:
     clip = tmp_path / "gray.mp4"
     with av.open(str(clip), "w") as out:  # alternate rows: the halves differ wherever one looks
         video = out.add_stream("libx264", rate=25, options={"crf": "1"})
@@ -169,7 +118,7 @@ def test_the_divider_moves_the_cut_and_the_wheel_zooms(chromium: Any, tmp_path: 
             frame.pts, frame.time_base = index, Fraction(1, 25)
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-    with command(clip) as address, page(chromium, address) as opened:
+    with command(clip) as address, page(browser, address) as opened:
         until(opened, "!vidsr.playing && vidsr.drawn > 0")
         opened.wait_for_timeout(300)
 
@@ -227,9 +176,9 @@ HEARD = """async () => {
 }"""
 
 
-def test_sound_is_heard_with_its_picture(chromium: Any, tmp_path: Path) -> None:
+def test_sound_is_heard_with_its_picture(browser: Any, tmp_path: Path) -> None:
     def measure() -> dict[str, float]:
-        with page(chromium, address) as opened:
+        with page(browser, address) as opened:
             until(opened, "vidsr.drawn > 3")
             seen = opened.evaluate(HEARD)
         pairs = [min((b - f for b in seen["beeps"]), key=abs) for f in seen["flashes"] if seen["beeps"]]
@@ -242,17 +191,17 @@ def test_sound_is_heard_with_its_picture(chromium: Any, tmp_path: Path) -> None:
         assert all(figures[name] <= most for name, most in limits.items()), figures
 
 
-def test_without_media_source_extensions_there_are_jpegs(chromium: Any, clip: Path) -> None:
+def test_without_media_source_extensions_there_are_jpegs(browser: Any, clip: Path) -> None:
     gone = "delete window.MediaSource"
-    with command(clip, "-m", "2x-ecbsr-m4c8") as address, page(chromium, address, script=gone) as opened:
+    with command(clip, "-m", "2x-ecbsr-m4c8") as address, page(browser, address, script=gone) as opened:
         until(opened, "vidsr.drawn > 20")
         assert "MJPEG" in opened.inner_text("#using")
         assert "Media Source" in opened.inner_text("#note")
 
 
-def test_an_export_is_asked_for_shown_and_asked_for_again(chromium: Any, tmp_path: Path) -> None:
+def test_an_export_is_asked_for_shown_and_asked_for_again(browser: Any, tmp_path: Path) -> None:
     source = flash_and_beep(tmp_path / "clip.mp4", seconds=2)
-    with command(source, "-m", "2x-ecbsr-m4c8") as address, page(chromium, address) as opened:
+    with command(source, "-m", "2x-ecbsr-m4c8") as address, page(browser, address) as opened:
         until(opened, "vidsr.drawn > 0")
         opened.click("#export")
         opened.click("#yes")
