@@ -17,12 +17,12 @@ from fake_gpu import FakeContext, install
 from synth import make_clip
 from test_hardware_decoding import B_FRAMES, CLIPS, asked, seen
 
-from vidsr.backends.cuda import runner
+from vidsr.backends.cuda import driver, runner
 from vidsr.job import Job
 from vidsr.pipeline import run
 from vidsr.report import JobReport
 from vidsr.resident import ResidentFrame, source_of
-from vidsr.video import surface
+from vidsr.video import hardware, surface
 from vidsr.video.dlpack import CPU, tensor_of
 from vidsr.video.probe import probe
 from vidsr.video.reader import Reader
@@ -128,6 +128,39 @@ def test_a_surface_that_is_laid_out_otherwise_comes_down(
             found, reader = seen(info, asked(info).staying(0))
         assert found == expected
         assert reader.warnings == [f"frames come down from the GPU: {why}"]
+
+
+def test_a_resident_decoder_works_in_the_sessions_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FFmpeg refuses a primary context that is in use with other flags than its own; see `_new_context`."""
+    asked: list[Any] = []
+
+    class Bindings:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *arguments: asked.append((name, *arguments)) or (0, name)
+
+    def create(*arguments: Any) -> Any:
+        asked.append(("created", arguments[:2], arguments[2].options, arguments[2].is_hw_owned))
+        raise av.error.ExternalError(0, "", "")
+
+    monkeypatch.setattr(driver, "bindings", Bindings)
+    monkeypatch.setattr(av.CodecContext, "create", create)
+    driver._retained.cache_clear()
+    for _ in range(2):
+        with pytest.raises(hardware.FellBackError):
+            hardware.open_context("hevc", resident=True)
+    driver._retained.cache_clear()
+    options = {"primary_ctx": "0", "current_ctx": "1"}
+    pushed = [
+        ("cuCtxPushCurrent", "cuDevicePrimaryCtxRetain"),
+        ("created", ("hevc", "r"), options, True),
+        ("cuCtxPopCurrent",),
+    ]
+    retained = [("cuInit", 0), ("cuDeviceGet", 0), ("cuDevicePrimaryCtxRetain", "cuDeviceGet")]
+    assert asked == [*retained, *pushed, *pushed]
+    asked.clear()
+    with pytest.raises(hardware.FellBackError):
+        hardware.open_context("hevc")
+    assert asked == [("created", ("hevc", "r"), {}, False)]
 
 
 @pytest.fixture

@@ -16,12 +16,15 @@ are few: so they may wait in queues. What the network cannot take from there is 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import av
 from av.codec.hwaccel import HWAccel
 
+from vidsr.backends.cuda.driver import primary_context
+from vidsr.backends.cuda.layer import CudaError
 from vidsr.errors import HardwareError
 from vidsr.frame import VideoInfo
 from vidsr.job import Job
@@ -127,9 +130,15 @@ def _unfit(job: Job, info: VideoInfo) -> str:
 
 def _new_context(codec: str, *, resident: bool = False) -> Any:
     """Return a decoder on the GPU; FFmpeg's own of the codec, since others (libdav1d) know no hardware."""
-    # Resident, it works in the primary context, as sessions do.
-    device = HWAccel("cuda", allow_software_fallback=True, is_hw_owned=resident)
-    context: Any = av.CodecContext.create(codec, "r", device)
+    options: dict[str, object] = {}
+    current: AbstractContextManager[None] = nullcontext()
+    if resident:
+        # The sessions' context. FFmpeg takes the primary one itself only where nobody used it before with
+        # other flags than its own, but the current one as it is.
+        options, current = {"primary_ctx": "0", "current_ctx": "1"}, primary_context(_ORDINAL)
+    with current:
+        device = HWAccel("cuda", allow_software_fallback=True, options=options, is_hw_owned=resident)
+        context: Any = av.CodecContext.create(codec, "r", device)
     if not context.is_hwaccel:
         raise NotImplementedError(f"this FFmpeg has no NVDEC for {codec}")
     return context
@@ -147,7 +156,7 @@ def open_context(codec: str, *, resident: bool = False) -> Any:
     """
     try:
         return _new_context(codec, resident=resident)
-    except (av.FFmpegError, OSError, ValueError, NotImplementedError) as error:
+    except (CudaError, av.FFmpegError, OSError, ValueError, NotImplementedError) as error:
         raise FellBackError(f"the GPU cannot be opened again ({error})") from error
 
 

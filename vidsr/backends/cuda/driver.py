@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from vidsr.backends.cuda.layer import CudaError, OutOfMemory
 
-__all__ = ["bindings", "call", "launch"]
+__all__ = ["bindings", "call", "launch", "primary_context"]
 
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 
@@ -61,3 +63,25 @@ def launch(
     handle = bindings().CUstream(stream)
     given = (tuple(arguments), tuple(types))
     call("cuLaunchKernel", function, *grid, 1, threads, 1, 1, shared, handle, given, 0)
+
+
+@contextmanager
+def primary_context(ordinal: int) -> Iterator[None]:
+    """Make a GPU's primary context the calling thread's current one: for libraries that take what is current.
+
+    It stays for the process's life, since what they made in it may be freed after everything of ours.
+
+    Raises:
+        CudaError: There is none.
+    """
+    call("cuCtxPushCurrent", _retained(ordinal))
+    try:
+        yield
+    finally:
+        call("cuCtxPopCurrent")
+
+
+@cache
+def _retained(ordinal: int) -> Any:
+    call("cuInit", 0)
+    return call("cuDevicePrimaryCtxRetain", call("cuDeviceGet", ordinal))
