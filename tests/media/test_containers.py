@@ -45,7 +45,8 @@ SOUND = {
         ("pcm_u8", 48000, "stereo", "mov mkv"),
     ],
     "mov": [
-        (AMR, 8000, "mono", "mov"),
+        # PyAV 19 comes without its encoder.
+        *([(AMR, 8000, "mono", "mov")] if AMR in av.codecs_available else []),
         ("pcm_alaw", 48000, "stereo", "mov"),
         ("adpcm_ima_qt", 48000, "stereo", "mov"),
         ("pcm_s16be", 48000, "stereo", ALL),

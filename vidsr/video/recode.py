@@ -201,6 +201,7 @@ def _open_encoder(
     frame_rate: Fraction,
     threads: int,
 ) -> None:
+    name = context.name  # which PyAV 19 cannot tell of a context that did not open
     context.width, context.height = size
     context.pix_fmt = layout.name
     context.framerate, context.time_base = frame_rate, 1 / frame_rate
@@ -212,10 +213,10 @@ def _open_encoder(
         detail = getattr(error, "strerror", None) or str(error)
         told = ", ".join(f"{k}={v}" for k, v in options.items()) or "no options"
         raise OptionsError(
-            f"{context.name} cannot encode {size[0]}x{size[1]} {layout.name} with {told} ({detail})"
+            f"{name} cannot encode {size[0]}x{size[1]} {layout.name} with {told} ({detail})"
         ) from error
     if unknown := sorted(context.options):
-        raise OptionsError(f"{context.name} does not know the option '{unknown[0]}'")
+        raise OptionsError(f"{name} does not know the option '{unknown[0]}'")
 
 
 def _options(
