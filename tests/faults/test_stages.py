@@ -46,7 +46,7 @@ def at_call(number: int, function: Callable[..., Any], error: BaseException) -> 
 
 STAGES = [
     ("vidsr.video.writer._repeat_border", "encode"),
-    ("vidsr.video.reader.to_planar", "decode"),
+    ("vidsr.video.framing.to_planar", "decode"),
     ("vidsr.backends.nearest._NearestSession.submit", "inference"),
     ("vidsr.video.video_sink.VideoSink.allocate", "inference"),
 ]

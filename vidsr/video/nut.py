@@ -16,6 +16,7 @@ from vidsr.frame import ColorInfo, Frame, PixelFormat
 from vidsr.video.convert import to_planar
 from vidsr.video.formats import color_of, nearest_planar, planes_of
 from vidsr.video.nut_aspect import Shaped
+from vidsr.video.opening import LENIENT
 from vidsr.video.raw import Raw, allocate_raw
 
 __all__ = ["MAGIC", "NutHeader", "NutReader", "NutWriter"]
@@ -96,7 +97,7 @@ class NutReader:
                 format="nut",
                 buffer_size=_BUFFER,
                 container_options={"probesize": "32", "analyzeduration": "0"},
-                metadata_errors="replace",
+                **LENIENT,
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise ProbeError(f"the NUT stream cannot be opened ({_said(error)})", hint=_DAMAGED) from error
