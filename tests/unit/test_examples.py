@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from synth import make_clip
 
@@ -45,6 +47,27 @@ def test_make_clip_makes_the_same_file_whatever_lies_in_memory(tmp_path: Path) -
     assert len(digests) == 1
     with av.open(str(made)) as clip:
         assert sum(1 for _ in clip.decode(video=0)) == 144
+
+
+def test_clip_art_gets_white_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    clip_art = importlib.import_module("clip_art")
+    names = clip_art.NAMES.read_text().splitlines()
+    assert len(set(names)) == 45
+    rgba = np.zeros((4, 6, 4), np.uint8)
+    rgba[..., 0] = 200
+    rgba[:, :2, 3], rgba[:, 2:4, 3] = 255, 128  # whole, half and not there
+    with av.open(str(tmp_path / "one.png"), "w", format="image2", options={"update": "1"}) as file:
+        stream = file.add_stream("png", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 6, 4, "rgba"
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
+        file.mux(stream.encode(None))
+    (tmp_path / "names.txt").write_text("one.png\n")
+    monkeypatch.setattr(clip_art, "NAMES", tmp_path / "names.txt")
+    clip_art.main(tmp_path, tmp_path / "made")
+    with av.open(str(tmp_path / "made/one.png")) as file:
+        made = next(file.decode(video=0)).to_ndarray(format="rgb24")
+    assert made[0].tolist() == [[200, 0, 0]] * 2 + [[227, 127, 127]] * 2 + [[255, 255, 255]] * 2
 
 
 @pytest.mark.media

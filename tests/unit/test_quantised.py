@@ -164,6 +164,16 @@ def test_a_card_without_training_pictures_cannot_be_calibrated(tmp_path: Path) -
         training_folders(model, tmp_path)
 
 
+def test_folders_can_be_left_out(tmp_path: Path) -> None:
+    model = find_model("2x-ecbsr-m4c16", 2)
+    every = training_folders(model, tmp_path)
+    assert tmp_path / "train/openclipart" in every
+    left = training_folders(model, tmp_path, ["train/openclipart"])
+    assert left == [folder for folder in every if folder.name != "openclipart"]
+    with pytest.raises(OptionsError, match="was not trained on 'train/clips'"):
+        training_folders(model, tmp_path, ["train/clips"])
+
+
 def test_what_is_simulated_is_what_runs(proto: onnx.ModelProto, patches: Patches) -> None:
     quantised = calibrated(proto, patches)
     with torch.no_grad():

@@ -27,6 +27,13 @@ def quantise(
         int,
         typer.Option(help="Of fine-tuning, where calibration alone loses too much; needs the extra 'train'."),
     ] = 2000,
+    without: Annotated[
+        list[str],
+        typer.Option(
+            help="A training folder not to calibrate on, as the card names it: drawings are wider in range"
+            " than photographs and cost them precision. Several times: several."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
     write: Annotated[
         bool,
         typer.Option("--write", help="Put the file beside the model, and its figures in the card."),
@@ -54,7 +61,7 @@ def quantise(
         raise OptionsError(f"{model.spec.id} is not a network for luma", hint="those can be quantised")
     if write:
         check_card(model)
-    patches = cut_patches(training_folders(model, data), model.spec.scale)
+    patches = cut_patches(training_folders(model, data, without), model.spec.scale)
     quantised = calibrated(model.proto, patches.some(192))
     with TemporaryDirectory() as staging:
         made = staged(model, quantised.graph, Path(staging))

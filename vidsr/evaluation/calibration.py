@@ -46,13 +46,24 @@ class Patches:
         return Patches(self.low[keep], self.high[keep])
 
 
-def training_folders(model: Model, data: Path) -> list[Path]:
+def training_folders(model: Model, data: Path, without: Sequence[str] = ()) -> list[Path]:
     """Return those of the folders a model was trained on that are used as they are, in `data`.
 
+    Args:
+        model: Its card names them.
+        data: What they are relative to.
+        without: Those that are left out, as the card names them.
+
     Raises:
-        OptionsError: Its card names none.
+        OptionsError: There are none, or what is left out is none of them.
     """
     folders = [s.folder for s in model.spec.training.sources if "(" not in s.folder]
+    for name in without:
+        if name not in folders:
+            raise OptionsError(
+                f"{model.spec.id} was not trained on '{name}'", hint=f"its card names {', '.join(folders)}"
+            )
+        folders.remove(name)
     if not folders:
         raise OptionsError(
             "its card names no training pictures", path=model.path, hint="write them into the card"
