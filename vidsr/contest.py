@@ -114,7 +114,7 @@ def rate_together(job: Job, plan: Plan) -> float | None:
     with ExitStack() as stack:
         upscaler = stack.enter_context(open_upscaler(replace(job, reuse="off"), plan))
         sink = stack.enter_context(_FilledSink(plan))
-        reader = trial_reader(job, plan, span)
+        reader = trial_reader(job, plan, upscaler, span)
         clock = _Clock(sink, upscaler.in_flight)
         flow(reader, upscaler, sink, clock.done, enough=clock.enough, watch=plan.watch, depth=_DEPTH)
     return clock.rate

@@ -44,10 +44,14 @@ def trial_place(job: Job, plan: Plan) -> float:
     return begin + length / 3 if length > _LONG else begin
 
 
-def trial_reader(job: Job, plan: Plan, span: Span) -> Reader:
-    """Return what reads a span of a plan's source, as the job itself does."""
+def trial_reader(job: Job, plan: Plan, upscaler: Reuse, span: Span) -> Reader:
+    """Return what reads a span of a plan's source, as the job itself does, for a network."""
     return Reader(
-        plan.info, span, deinterlace=plan.deinterlace, on_error=job.on_error, decoding=plan.decoding
+        plan.info,
+        span,
+        deinterlace=plan.deinterlace,
+        on_error=job.on_error,
+        decoding=plan.decoding.staying(upscaler.takes_from),
     )
 
 

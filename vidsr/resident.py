@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from vidsr.frame import ColorInfo, Frame, PixelFormat, Planes
 
-__all__ = ["DevicePlanes", "ResidentFrame", "Rows", "Source", "check_source", "source_of"]
+__all__ = ["DevicePlanes", "ResidentFrame", "Rows", "Source", "can_stay", "check_source", "source_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ class DevicePlanes(Protocol):
 
     def download(self) -> Planes:
         """Return them as planes in memory."""
+
+
+def can_stay(pixel_format: PixelFormat) -> bool:
+    """Tell whether frames of a source in this format may stay: PyAV gives only 4:2:0 in pairs by DLPack."""
+    return pixel_format.family == "yuv" and pixel_format.chroma_shifts == (1, 1) and not pixel_format.alpha
 
 
 Source: TypeAlias = "Planes | DevicePlanes"

@@ -105,7 +105,7 @@ def _try_from(place: float, job: Job, plan: Plan, upscaler: Reuse, opening: floa
 
     with ExitStack() as stack:
         sink = stack.enter_context(trial_sink(plan))
-        reader = trial_reader(job, plan, span)
+        reader = trial_reader(job, plan, upscaler, span)
         began = perf_counter()
         made, stages = flow(
             reader,

@@ -18,10 +18,10 @@ from test_fused_compile import CAPABILITIES
 
 from vidsr.backends.cuda import apart as program
 from vidsr.backends.cuda import driver
-from vidsr.backends.cuda.apart import Apart, takes
+from vidsr.backends.cuda.apart import Apart
 from vidsr.frame import PixelFormat
 from vidsr.kernels.cuda import compile as compiling
-from vidsr.resident import Rows
+from vidsr.resident import Rows, can_stay
 
 HERE = Path(__file__).parent
 SIZES = [(1, 1), (2, 2), (7, 5), (8, 8), (16, 17), (64, 9), (257, 33), (300, 18), (640, 8)]
@@ -166,9 +166,9 @@ def test_compiles_without_spilling(capability: tuple[int, int], tmp_path: Path) 
 
 def test_formats() -> None:
     taken = ("yuv420p", "yuv420p10le", "yuv420p12le")
-    assert all(takes(PixelFormat.parse(name)) for name in taken)
+    assert all(can_stay(PixelFormat.parse(name)) for name in taken)
     for name in ("gray", "yuv422p", "yuv444p", "yuva420p", "gbrp"):
-        assert not takes(PixelFormat.parse(name))
+        assert not can_stay(PixelFormat.parse(name))
 
 
 def test_what_the_driver_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,12 +20,14 @@ from test_hardware_decoding import B_FRAMES, CLIPS, asked, seen
 from vidsr.backends.cuda import driver, runner
 from vidsr.job import Job
 from vidsr.pipeline import run
+from vidsr.planning import make_plan
+from vidsr.rehearsal import open_upscaler, trial_reader
 from vidsr.report import JobReport
 from vidsr.resident import ResidentFrame, source_of
 from vidsr.video import hardware, surface
 from vidsr.video.dlpack import CPU, tensor_of
 from vidsr.video.probe import probe
-from vidsr.video.reader import Reader
+from vidsr.video.reader import Reader, Span
 from vidsr.video.surface import Surface
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
@@ -218,3 +220,14 @@ def test_a_job_that_cannot_take_them_there_says_so(machine: Machine, tmp_path: P
     assert tiled.decoder == "h264 on the GPU (NVDEC of NVIDIA L4)"
     everywhere = run(replace(job, output=tmp_path / "all.mp4", device="all"))
     assert everywhere.decoder == "h264 on the GPU (NVDEC of NVIDIA L4)"
+
+
+@pytest.mark.media
+def test_a_trial_reads_as_its_job_does(machine: Machine, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", size=(48, 32), times=8, options=B_FRAMES)
+    job = Job(
+        source=clip, output=tmp_path / "out.mp4", model="ecbsr-m4c8", backend="tensorrt", hwaccel="cuda"
+    )
+    plan = make_plan(job)
+    with open_upscaler(job, plan) as upscaler, trial_reader(job, plan, upscaler, Span(frames=2)) as reader:
+        assert all(isinstance(frame, ResidentFrame) for frame in reader)

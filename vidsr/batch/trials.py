@@ -158,7 +158,7 @@ def work_for(seconds: float, job: Job, plan: Plan, upscaler: Reuse) -> _Made:
         span = Span(start=place or None, end=job.end, frames=job.frames if first else None)
         made = 0
         try:
-            reader = trial_reader(job, plan, span)
+            reader = trial_reader(job, plan, upscaler, span)
             with trial_sink(plan) as sink:
                 made, _ = flow(reader, upscaler, sink, lambda _: None, enough=enough, watch=plan.watch)
                 sink.finish()

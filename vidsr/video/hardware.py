@@ -28,6 +28,7 @@ from vidsr.backends.cuda.layer import CudaError
 from vidsr.errors import HardwareError
 from vidsr.frame import VideoInfo
 from vidsr.job import Job
+from vidsr.resident import can_stay
 from vidsr.video.formats import nearest_planar
 from vidsr.video.gpu import Gpu, find_gpu
 from vidsr.video.surface import is_surface, layout_of, planar_of
@@ -181,8 +182,8 @@ class HardwareDecoder:
         # Of `info` fields are woven to frames already.
         rows = info.height // 2 if info.fields else info.height
         self._size = (info.width + left + right, rows + top + bottom)
-        # What crops and weaves frames is made for the host's, and PyAV gives 4:2:0 alone.
-        fit = info.crop is None and not info.fields and info.pixel_format.chroma_shifts == (1, 1)
+        # What crops and weaves frames is made for the host's.
+        fit = info.crop is None and not info.fields and can_stay(info.pixel_format)
         self._resident = resident and fit
         self._context = context = open_context(info.codec, resident=self._resident)
         context.extradata = own.extradata

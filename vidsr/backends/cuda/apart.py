@@ -15,17 +15,12 @@ if TYPE_CHECKING:
     from vidsr.frame import PixelFormat
     from vidsr.resident import DevicePlanes
 
-__all__ = ["Apart", "takes"]
+__all__ = ["Apart"]
 
 _TYPES = (*[ctypes.c_void_p] * 5, *[ctypes.c_int] * 5)
 _THREADS = 256
 _ROWS = 8  # of a block
 _BYTES = 32 * 8  # of a row, a block
-
-
-def takes(pixel_format: PixelFormat) -> bool:
-    """Tell whether frames in a format can come apart: FFmpeg gives only 4:2:0 in pairs by DLPack."""
-    return pixel_format.family == "yuv" and pixel_format.chroma_shifts == (1, 1) and not pixel_format.alpha
 
 
 class Apart:
@@ -36,7 +31,7 @@ class Apart:
 
         Args:
             info: The GPU, current on this thread.
-            pixel_format: Of the frames, one that `takes` says yes to.
+            pixel_format: Of the frames, one that `vidsr.resident.can_stay` says yes to.
             folder: Where compiled kernels are kept; None: nowhere.
 
         Raises:

@@ -17,12 +17,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from vidsr.backends.base import check_planes
-from vidsr.backends.cuda.apart import Apart, takes
+from vidsr.backends.cuda.apart import Apart
 from vidsr.backends.cuda.layer import CudaError, Device, OutOfMemory, Program
 from vidsr.backends.cuda.slot import Slot
 from vidsr.backends.places import FutureTicket
 from vidsr.caches import cache_file
 from vidsr.errors import BackendError, DeviceMemoryError, EngineBuildError, InferenceError
+from vidsr.resident import can_stay
 
 if TYPE_CHECKING:
     from vidsr.frame import Planes
@@ -195,7 +196,7 @@ class GpuSession:
 
     def _open_apart(self, device: Device, made: ExitStack) -> Apart | None:
         pixels = self._deployed.format.pixel_format
-        if not takes(pixels):
+        if not can_stay(pixels):
             return None
         try:
             with device.active():
