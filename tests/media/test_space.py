@@ -37,11 +37,13 @@ def job_for(clip: Path, output: Path, **more: Any) -> Job:
 
 def taken(folder: Path) -> int:
     """Return the bytes of all files below a folder that are there right now."""
-    total = 0
+    found: dict[int, int] = {}
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # renamed or removed meanwhile
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+            state = path.stat()
+            # Each once: one that is renamed meanwhile is met under both names.
+            found[state.st_ino] = state.st_size if path.is_file() else 0
+    return sum(found.values())
 
 
 @contextmanager
