@@ -49,11 +49,11 @@ def test_make_clip_makes_the_same_file_whatever_lies_in_memory(tmp_path: Path) -
         assert sum(1 for _ in clip.decode(video=0)) == 144
 
 
-def test_clip_art_gets_white_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_debian_pictures_get_white_behind_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    clip_art = importlib.import_module("clip_art")
-    names = clip_art.NAMES.read_text().splitlines()
-    assert len(set(names)) == 45
+    pictures = importlib.import_module("debian_pictures")
+    folders = [line.split(" ", 1)[0] for line in pictures.NAMES.read_text().splitlines()]
+    assert (folders.count("openclipart"), folders.count("paintings"), len(folders)) == (45, 499, 544)
     rgba = np.zeros((4, 6, 4), np.uint8)
     rgba[..., 0] = 200
     rgba[:, :2, 3], rgba[:, 2:4, 3] = 255, 128  # whole, half and not there
@@ -62,12 +62,17 @@ def test_clip_art_gets_white_behind_it(tmp_path: Path, monkeypatch: pytest.Monke
         stream.width, stream.height, stream.pix_fmt = 6, 4, "rgba"
         file.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
         file.mux(stream.encode(None))
-    (tmp_path / "names.txt").write_text("one.png\n")
-    monkeypatch.setattr(clip_art, "NAMES", tmp_path / "names.txt")
-    clip_art.main(tmp_path, tmp_path / "made")
-    with av.open(str(tmp_path / "made/one.png")) as file:
-        made = next(file.decode(video=0)).to_ndarray(format="rgb24")
-    assert made[0].tolist() == [[200, 0, 0]] * 2 + [[227, 127, 127]] * 2 + [[255, 255, 255]] * 2
+    (tmp_path / "names.txt").write_text("openclipart one.png\npaintings one.png\n")
+    monkeypatch.setattr(pictures, "NAMES", tmp_path / "names.txt")
+    pictures.main(tmp_path, tmp_path / "made")
+    seen = [[200, 0, 0]] * 2 + [[227, 127, 127]] * 2
+    for folder, row in {"openclipart": [*seen, *[[255, 255, 255]] * 2], "paintings": seen}.items():
+        [path] = (tmp_path / "made" / folder).iterdir()
+        with av.open(str(path)) as file:
+            assert next(file.decode(video=0)).to_ndarray(format="rgb24")[0].tolist() == row
+    (tmp_path / "names.txt").write_text("paintings one.png\npaintings ./one.png\n")
+    with pytest.raises(SystemExit, match="two pictures would be"):
+        pictures.main(tmp_path, tmp_path / "made")
 
 
 @pytest.mark.media
