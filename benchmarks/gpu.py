@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from vidsr.backends import SessionOptions, get_backend
+from vidsr.backends.cuda.driver import call, primary_context
 from vidsr.backends.cuda.probing import find_cuda
 from vidsr.errors import VidsrError
 from vidsr.frame import PixelFormat, Planes
@@ -41,19 +42,22 @@ from vidsr.pipeline import run
 BACKENDS = ("tensorrt", "fused", "torch")
 SIZES = ("960x540", "1280x720", "1920x1080")
 PEAKS = {
-    "H200": (989e12, 4.8e12),
-    "H100 80GB HBM3": (989e12, 3.35e12),
-    "L4": (121e12, 300e9),
-    "A100": (312e12, 1.55e12),
-    "RTX 4090": (165e12, 1.008e12),
-    "RTX 5090": (209e12, 1.792e12),
+    "NVIDIA H200": (989e12, 4.8e12),
+    "NVIDIA H100 80GB HBM3": (989e12, 3.35e12),
+    "NVIDIA H100 PCIe": (756e12, 2.0e12),
+    "NVIDIA L4": (121e12, 300e9),
+    "NVIDIA L40S": (362e12, 864e9),
+    "NVIDIA A100-SXM4-40GB": (312e12, 1.555e12),
+    "NVIDIA A100-SXM4-80GB": (312e12, 2.039e12),
+    "NVIDIA GeForce RTX 4090": (165e12, 1.008e12),
+    "NVIDIA GeForce RTX 5090": (209e12, 1.792e12),
 }
-"""Dense FP16 operations a second with FP32 sums, bytes a second; NVIDIA's data sheets."""
+"""By the driver's name: dense FP16 operations a second with FP32 sums, bytes a second (data sheets)."""
 
 
 def floor_us(model: Model, deployed: Deployed, gpu: str) -> float | None:
     """Return what a frame takes at least, in microseconds; None: the GPU is not listed."""
-    peak = next((numbers for name, numbers in PEAKS.items() if name in gpu), None)
+    peak = PEAKS.get(gpu)
     if peak is None:
         return None
     kmac = count(model.proto, model.path, deployed.width, deployed.height).kmac
@@ -72,12 +76,10 @@ def source(deployed: Deployed) -> Planes:
 
 def measure(name: str, deployed: Deployed, device: str, seconds: float) -> dict[str, Any]:
     """Return microseconds on the GPU alone, frames a second planes to planes, and memory in MiB."""
-    import vidsr.backends.cuda.pycuda as pycuda
-
     src, size = source(deployed), (deployed.out_width, deployed.out_height)
-    before = _free(pycuda, device)
+    before = _free(device)
     with closing(get_backend(name).open(deployed, SessionOptions(device=device))) as session:
-        memory = (before - _free(pycuda, device)) / (1 << 20)
+        memory = (before - _free(device)) / (1 << 20)
         results = [deployed.format.pixel_format.allocate(*size) for _ in range(session.in_flight)]
         waiting = deque(session.submit(src, dst) for dst in results)
         frames, began = 0, perf_counter()
@@ -97,13 +99,9 @@ def measure(name: str, deployed: Deployed, device: str, seconds: float) -> dict[
         }
 
 
-def _free(pycuda: Any, device: str) -> int:
-    opened = pycuda.open_device(int(device.partition(":")[2] or 0))
-    try:
-        with opened.active():
-            return int(opened.free_bytes())
-    finally:
-        opened.close()
+def _free(device: str) -> int:
+    with primary_context(int(device.partition(":")[2] or 0)):
+        return int(call("cuMemGetInfo"))
 
 
 def networks(asked: argparse.Namespace, gpu: str) -> Iterator[dict[str, Any]]:
@@ -190,9 +188,16 @@ def main() -> None:
     print(f"\n{gpu}, driver {found.driver}, {asked.format}\n")
     print("| model | size | backend | us alone | floor | fps, planes to planes | in flight | MiB |")
     print("|---|---|---|--:|--:|--:|--:|--:|")
-    rows = []
+    rows: list[dict[str, Any]] = []
+    ways: list[dict[str, Any]] = []
+
+    def keep() -> None:  # after each: a run may be cut off
+        if asked.json:
+            asked.json.write_text(json.dumps({"gpu": gpu, "networks": rows, "pipelines": ways}, indent=1))
+
     for row in networks(asked, gpu):
         rows.append(row)
+        keep()
         if "refused" in row:
             print(f"| {row['model']} | {row['size']} | {row['backend']} | {row['refused']} | | | | |")
             continue
@@ -200,13 +205,11 @@ def main() -> None:
         print(f"| {row['model']} | {row['size']} | {row['backend']} | {' | '.join(numbers)} |", flush=True)
     print("\n| backend | sink | decoder | fps | limited by | share of its slowest stage |")
     print("|---|---|---|--:|---|--:|")
-    ways = []
     for way in pipelines(asked):
         ways.append(way)
+        keep()
         told = way.get("refused") or f"{cell(way['fps'])} | {way['limited_by']} | {way['share']:.0%}"
         print(f"| {way['backend']} | {way['sink']} | {way['decoder']} | {told} |", flush=True)
-    if asked.json:
-        asked.json.write_text(json.dumps({"gpu": gpu, "networks": rows, "pipelines": ways}, indent=1))
 
 
 if __name__ == "__main__":

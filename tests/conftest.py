@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import os
 import shutil
-import stat
 import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+from leftovers import SHARED, watched
 from required import require
 
 if TYPE_CHECKING:
@@ -27,9 +23,6 @@ if TYPE_CHECKING:
 settings.register_profile("vidsr", deadline=None)
 settings.load_profile("vidsr")
 
-_GRACE_S = 2.0  # for threads that were told to stop and are on their way out
-_SHARED = tempfile.gettempdir()  # other programs come and go in there
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the session a temporary folder of its own, so that whatever lies there is the tests'."""
@@ -37,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = tempfile.TemporaryDirectory(prefix="vidsr-tests-")
     config.add_cleanup(folder.cleanup)
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", _SHARED)  # tmp_path stays where pytest puts it
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", SHARED)  # tmp_path stays where pytest puts it
     os.environ["TMPDIR"] = tempfile.tempdir = folder.name
     cache = Path(folder.name) / "cache"  # what is measured in tests is nothing for the user's own jobs
     cache.mkdir()
@@ -159,51 +152,5 @@ def root() -> None:
 def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a test that leaves a thread, an open file or a temporary file behind."""
     # Fixtures of a wider scope are set up first, so what they hold open is not the test's.
-    before = (_threads(), _open_files(), _temporary_files())
-    yield
-    deadline = time.monotonic() + _GRACE_S
-    while (left := _left(before)) and time.monotonic() < deadline:
-        gc.collect()  # a reference cycle may hold a file until the next collection
-        time.sleep(0.02)
-    if left:
-        pytest.fail(f"{request.node.name} left behind: {'; '.join(left)}", pytrace=False)
-
-
-def _left(before: tuple[set[threading.Thread], set[str], set[str]]) -> list[str]:
-    threads, files, temporary = before
-    return sorted(
-        [f"thread {t.name}" for t in _threads() - threads]
-        + [f"open file {name}" for name in _open_files() - files]
-        + [f"temporary file {name}" for name in _temporary_files() - temporary]
-    )
-
-
-def _threads() -> set[threading.Thread]:
-    """Return vidsr's threads and those that would keep the interpreter alive."""
-    return {t for t in threading.enumerate() if not t.daemon or t.name.startswith("vidsr-")}
-
-
-def _open_files() -> set[str]:
-    """Return "number -> target" for pipes, and files below the temporary or the current folder.
-
-    Other files are left out, as are those of a virtual environment in there: libraries open devices,
-    fonts and other parts of theirs once and keep them.
-    """
-    roots = (_SHARED + os.sep, str(Path.cwd()) + os.sep)
-    found = set()
-    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names are all that is wanted
-        try:
-            target = os.readlink(f"/proc/self/fd/{number}")  # noqa: PTH115 - may be no path at all
-            mode = os.fstat(int(number)).st_mode
-        except OSError:
-            continue  # the descriptor of the listing itself
-        ours = target.startswith(roots) and not target.startswith(sys.prefix + os.sep)
-        if stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and ours):
-            found.add(f"{number} -> {target}")
-    return found
-
-
-def _temporary_files() -> set[str]:
-    """Return the names directly in the session's temporary folder, without torch's own cache."""
-    names = {p.name for p in Path(tempfile.gettempdir()).iterdir()}
-    return {name for name in names if not name.startswith("torchinductor_")}
+    with watched(request.node.name):
+        yield

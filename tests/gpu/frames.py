@@ -7,6 +7,8 @@ from required import require
 
 from vidsr.backends import SessionOptions, get_backend
 from vidsr.backends.base import Session
+from vidsr.backends.cuda.probing import find_cuda
+from vidsr.backends.tensorrt.library import missing as library_missing
 from vidsr.frame import Planes
 from vidsr.models.deploy import Deployed
 
@@ -14,11 +16,16 @@ __all__ = ["equal", "gpu_of", "psnr", "source", "upscale"]
 
 
 def gpu_of(name: str) -> None:
-    """Skip where a backend has no GPU here; VIDSR_REQUIRE_GPU=1 or VIDSR_REQUIRE=gpu make that a failure."""
+    """Skip where a backend has no GPU here; VIDSR_REQUIRE_GPU=1 or VIDSR_REQUIRE=gpu make that a failure.
+
+    Only TensorRT may be absent where there is a GPU, since its libraries are not on the public package index:
+    VIDSR_REQUIRE=tensorrt asks for it.
+    """
     found = get_backend(name).availability()
     if found.usable and any(device.startswith("cuda:") for device in found.devices):
         return
-    require("gpu", found.detail)
+    alone = name == "tensorrt" and not find_cuda().why and library_missing()
+    require("tensorrt" if alone else "gpu", found.detail)
 
 
 def source(deployed: Deployed, seed: int = 0) -> Planes:

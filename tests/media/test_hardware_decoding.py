@@ -45,9 +45,9 @@ CLIPS: dict[str, dict[str, Any]] = {
         "pixel_format": "yuv444p10le",
         "options": {"x265-params": "log-level=error"},
     },
-    "av1 odd": {"codec": "libsvtav1", "size": (85, 67), "options": {"preset": "12"}},
+    "av1 odd": {"codec": "libsvtav1", "size": (85, 66), "options": {"preset": "12"}},
     "av1 10 bit": {"codec": "libsvtav1", "pixel_format": "yuv420p10le", "options": {"preset": "12"}},
-    "vp9 odd": {"codec": "libvpx-vp9", "size": (53, 41)},
+    "vp9 odd": {"codec": "libvpx-vp9", "size": (53, 42)},
 }
 
 
@@ -122,6 +122,9 @@ def test_what_the_gpu_does_not_decode_is_told(tmp_path: Path, monkeypatch: pytes
         path = make_clip(tmp_path / f"{codec}.mkv", codec=codec, pixel_format=pixels)
         decoding = asked(probe(path))
         assert (decoding.gpu, decoding.why) == ("", why)
+    odd = asked(probe(make_clip(tmp_path / "odd.mkv", codec="libvpx-vp9", size=(64, 47))))
+    assert odd.why.startswith("FFmpeg may look for the chroma of an odd height (47)")
+    assert asked(probe(make_clip(tmp_path / "even.mkv", codec="libvpx-vp9", size=(63, 48)))).gpu
     report = run(Job(source=path, output=tmp_path / "out.mp4", hwaccel="cuda", backend="nearest"))
     assert report.decoder == f"h264 on the CPU: {whys['libx264']}"
     assert f"decoded on the CPU: {whys['libx264']}" in report.warnings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -149,7 +150,7 @@ def test_a_capture_that_fails_is_ended(log: list[Any], results: dict[str, int]) 
         assert log[-1] == ("cuGraphDestroy", "graph")
 
 
-def test_what_is_missing_is_said(log: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_said(log: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailableError, match=r"no GPU 1 here; there are: 0 \(NVIDIA L4\)"):
         layer.open_device(1)
     for name, module, said in (
@@ -165,6 +166,17 @@ def test_what_is_missing_is_said(log: list[Any], monkeypatch: pytest.MonkeyPatch
                 patch.delitem(sys.modules, "pycuda.driver")
             with pytest.raises(BackendUnavailableError, match=said):
                 layer.open_device(0)
+    with monkeypatch.context() as patch:  # pycuda warns before it raises, and warnings are errors here
+        (tmp_path / "pycuda").mkdir()
+        (tmp_path / "pycuda/__init__.py").touch()
+        source = "import warnings\nwarnings.warn('old')\nraise ImportError('undefined symbol: cuInit')\n"
+        (tmp_path / "pycuda/driver.py").write_text(source)
+        patch.syspath_prepend(tmp_path)
+        for name in ("pycuda.driver", "pycuda"):
+            patch.delitem(sys.modules, name)
+        layer.missing.cache_clear()
+        assert layer.missing().startswith("pycuda does not start (undefined symbol: cuInit); build it again")
+        del sys.modules["pycuda"]
     layer.missing.cache_clear()
     monkeypatch.setattr(layer, "find_cuda", lambda: CudaFound((), "", "no NVIDIA driver is here; install it"))
     with pytest.raises(BackendUnavailableError, match="no NVIDIA driver is here; install it"):

@@ -46,6 +46,9 @@ _TAKEN = {
 }
 """What NVDECs decode, by codec; older ones less."""
 _ORDINAL = 0  # FFmpeg takes CUDA's first GPU
+_CODED_AS_IT_IS = ("vp8", "vp9", "av1")
+"""Codecs whose heights are not rounded up. FFmpeg's nvdec.c asks NVDEC for that many rows, and takes chroma
+to begin after as many, odd or not."""
 _INEXACT = ("mpeg1video", "mpeg2video", "mpeg4", "msmpeg4v3", "mjpeg", "h263")
 
 
@@ -124,6 +127,8 @@ def _unfit(job: Job, info: VideoInfo) -> str:
         return f"NVDEC is not for {info.codec}"
     if info.source_format.replace("yuvj", "yuv") not in _TAKEN[info.codec]:
         return f"NVDEC does not decode {info.codec} in {info.source_format}"
+    if info.height % 2 and info.codec in _CODED_AS_IT_IS:
+        return f"FFmpeg may look for the chroma of an odd height ({info.height}) where NVDEC did not put it"
     if job.on_error == "conceal":
         return "--on-error conceal is about what the CPU's decoder patches"
     return ""

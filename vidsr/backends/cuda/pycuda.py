@@ -8,6 +8,7 @@ by itself on another thread than the one where it was retained.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -44,7 +45,9 @@ def missing() -> str:
     if why := find_cuda().why:
         return why
     try:
-        import pycuda.driver
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of what it raises next
+            import pycuda.driver
     except ModuleNotFoundError:
         return "the package pycuda is not installed; pip install pycuda"
     except ImportError as error:
