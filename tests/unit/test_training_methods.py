@@ -13,9 +13,11 @@ import torch
 
 from vidsr import records
 from vidsr.errors import TrainingError
+from vidsr.models.card import load_card
 from vidsr.training.data import prepare
 from vidsr.training.loop import Progress, train
 from vidsr.training.optim import LOSSES, learning_rate, make_optimizer
+from vidsr.training.publish import publish
 from vidsr.training.recipe import OptimizerOptions, Recipe
 from vidsr.training.resident import ResidentStore
 from vidsr.training.run import CHECKPOINT, load_averaged
@@ -86,10 +88,36 @@ def test_resumed_run_is_bit_identical(pictures: Path, tmp_path: Path, kind: str)
 
 def test_losses_are_their_formulas() -> None:
     difference = torch.tensor([0.0, -0.5, 1.0])
-    assert float(LOSSES["l1"](difference)) == pytest.approx(0.5)
-    assert float(LOSSES["l2"](difference)) == pytest.approx(1.25 / 3)
+    assert float(LOSSES["l1"].of(difference)) == pytest.approx(0.5)
+    assert float(LOSSES["l2"].of(difference)) == pytest.approx(1.25 / 3)
     wanted = (1e-3 + (0.25 + 1e-6) ** 0.5 + (1 + 1e-6) ** 0.5) / 3
-    assert float(LOSSES["charbonnier"](difference)) == pytest.approx(wanted)
+    assert float(LOSSES["charbonnier"].of(difference)) == pytest.approx(wanted)
+
+
+def test_psnr_as_a_loss_weighs_patches_alike() -> None:
+    easy, hard = torch.full((1, 1, 4, 4), 0.01), torch.full((1, 1, 4, 4), 0.1)
+    both = torch.cat([easy, hard]).requires_grad_()
+    loss = LOSSES["psnr"]
+    assert loss.shown * float(loss.of(both.detach())) == pytest.approx(-(40 + 20) / 2, abs=0.5)
+    loss.of(both).backward()  # type: ignore[no-untyped-call]
+    assert both.grad is not None
+    # Of what is squared, the root's gradient times the error is the same for both patches.
+    pull = (both.grad * both.detach()).sum(dim=(1, 2, 3))
+    assert float(pull[0] / pull[1]) == pytest.approx(1, rel=0.2)  # 2e-5 of the easy one's 1e-4 hold it back
+    assert float(loss.of(torch.zeros(2, 1, 4, 4))) == pytest.approx(-4.7, abs=0.01)  # finite
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+def test_every_loss_is_trained_shown_and_named(loss: str, pictures: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(optimizer__loss=loss, optimizer__steps=4)
+    seen: list[float] = []
+    train(recipe, pictures, tmp_path / "run", cache=tmp_path / "cache", report=lambda p: seen.append(p.loss))
+    assert np.isfinite(seen).all()
+    assert (seen[-1] < 0) == (loss == "psnr")
+    assert (tmp_path / "run/curve.png").stat().st_size
+    (tmp_path / "models").mkdir()
+    card = load_card(publish(tmp_path / "run", tmp_path / "models", default=False))
+    assert LOSSES[loss].name in card.training.text
 
 
 def test_steps_halve_the_rate() -> None:

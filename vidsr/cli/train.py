@@ -105,8 +105,10 @@ def _train(plan: Recipe, data: Path, folder: Path, cache: Path, steps: int | Non
     from tqdm import tqdm
 
     from vidsr.training.loop import train as train_network
+    from vidsr.training.optim import LOSSES
     from vidsr.training.run import steps_done
 
+    unit = LOSSES[plan.optimizer.loss].unit
     with tqdm(
         total=plan.optimizer.steps,
         initial=steps_done(folder, plan),
@@ -118,7 +120,7 @@ def _train(plan: Recipe, data: Path, folder: Path, cache: Path, steps: int | Non
 
         def report(progress: Progress) -> None:
             bar.update(progress.step - bar.n)
-            bar.set_postfix_str(f"loss {progress.loss:.3f}")
+            bar.set_postfix_str(f"loss {progress.loss:.3f} {unit}")
             if progress.psnr is not None:
                 bar.write(f"step {progress.step}: {progress.psnr:.3f} dB on the validation pictures")
 

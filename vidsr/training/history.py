@@ -18,10 +18,17 @@ class _Row(NamedTuple):
 
 
 class History:
-    """``history.csv`` (step, loss in 8-bit code values, learning rate, PSNR-Y in dB) and ``curve.png``."""
+    """``history.csv`` (step, loss, learning rate, PSNR-Y in dB) and ``curve.png``."""
 
-    def __init__(self, folder: Path, *, keep_until: int) -> None:
-        """Open the history in `folder`, forgetting the rows of steps after `keep_until`."""
+    def __init__(self, folder: Path, unit: str, *, keep_until: int) -> None:
+        """Open the history in `folder`, forgetting the rows of steps after `keep_until`.
+
+        Args:
+            folder: The run's.
+            unit: Of the loss, in words.
+            keep_until: The last step that is not forgotten.
+        """
+        self._unit = unit
         self._csv = folder / "history.csv"
         self._picture = folder / "curve.png"
         self._rows: list[_Row] = []
@@ -49,7 +56,8 @@ class History:
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         left = figure.add_subplot()
         left.plot([r.step for r in self._rows], [r.loss for r in self._rows], color="0.6", linewidth=0.8)
-        left.set(xlabel="step", ylabel="L1 loss, code values", yscale="log")
+        scale = "linear" if self._unit == "dB" else "log"
+        left.set(xlabel="step", ylabel=f"loss, {self._unit}", yscale=scale)
         measured = [(r.step, r.psnr) for r in self._rows if r.psnr is not None]
         if measured:
             right = left.twinx()

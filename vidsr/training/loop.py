@@ -17,7 +17,7 @@ from vidsr.prefetch import Prefetch
 from vidsr.training.data import Batch, prepare
 from vidsr.training.distributed import joined_team
 from vidsr.training.interrupt import held_back
-from vidsr.training.optim import learning_rate
+from vidsr.training.optim import LOSSES, learning_rate
 from vidsr.training.recipe import Recipe
 from vidsr.training.resident import ResidentStore, TensorBatch
 from vidsr.training.run import CHECKPOINT, Run, steps_done
@@ -37,7 +37,7 @@ class Progress:
     step: int
     steps: int
     loss: float
-    """Mean absolute error since the last report, in code values of 8 bits."""
+    """Mean since the last report, in the unit of the recipe's loss (`vidsr.training.optim.LOSSES`)."""
     psnr: float | None
     """PSNR-Y in dB on the validation folder, when it was just measured."""
     steps_per_s: float
@@ -125,7 +125,7 @@ def _loop(
         save = run.step % options.checkpoint_every == 0
         if done or save or look or run.step % _LOG_EVERY == 0:
             count = run.step - first
-            loss = 255 * team.mean(losses).item() / count
+            loss = LOSSES[run.recipe.optimizer.loss].shown * team.mean(losses).item() / count
             if not math.isfinite(loss):
                 raise run.diverged("loss")
             if run.history is not None:

@@ -17,12 +17,12 @@ from vidsr.models.card import Training, TrainingSource, write_card
 from vidsr.models.lookup import list_models
 from vidsr.networks.export import export_network, model_id, network_card
 from vidsr.networks.registry import architecture_of
+from vidsr.training.optim import LOSSES
 from vidsr.training.recipe import OptimizerOptions, Recipe, Source, VideoOptions
 from vidsr.training.run import load_averaged
 
 __all__ = ["check_default", "placed", "publish", "write_model"]
 
-_LOSSES = {"l1": "L1", "charbonnier": "Charbonnier", "l2": "mean squared error"}
 _OPTIMIZERS = {"adam": "Adam", "soap": "SOAP"}
 
 
@@ -173,7 +173,7 @@ def _story(recipe: Recipe, steps: int) -> str:
         f"{steps} of {optimizer.steps} steps of batch {data.batch}",
         f"low-resolution patches of {data.patch} pixels",
         f"degradation '{data.degradation}' ({degraded})",
-        f"{_LOSSES[optimizer.loss]}, {_OPTIMIZERS[optimizer.kind]} {_rates(optimizer)}",
+        f"{LOSSES[optimizer.loss].name}, {_OPTIMIZERS[optimizer.kind]} {_rates(optimizer)}",
         f"averaged weights (decay {optimizer.ema:g})",
     ]
     if model.network == "ecbsr":

@@ -76,7 +76,7 @@ class _Objective(nn.Module):
     def __init__(self, network: nn.Module, recipe: Recipe, device: str) -> None:
         super().__init__()
         self.network = network
-        self._loss = LOSSES[recipe.optimizer.loss]
+        self._loss = LOSSES[recipe.optimizer.loss].of
         self._half = recipe.run.precision == "bf16"
         self._share = 0.0 if recipe.teacher is None else recipe.teacher.weight
         self._device = device
@@ -107,7 +107,8 @@ class Run:
         self._optimizer = make_optimizer(recipe.optimizer, self._parameters)
         if (folder / CHECKPOINT).exists():
             self._restore(_load(folder / CHECKPOINT))
-        self.history = History(folder, keep_until=self.step) if team.leads else None
+        unit = LOSSES[recipe.optimizer.loss].unit
+        self.history = History(folder, unit, keep_until=self.step) if team.leads else None
         objective: Any = _Objective(self.network, recipe, team.device.type)
         if recipe.run.compile:
             objective = torch.compile(objective)
