@@ -107,6 +107,18 @@ def test_psnr_as_a_loss_weighs_patches_alike() -> None:
     assert float(loss.of(torch.zeros(2, 1, 4, 4))) == pytest.approx(-4.7, abs=0.01)  # finite
 
 
+def test_the_fourth_root_weighs_patches_by_the_power_of_three_quarters() -> None:
+    easy, hard = torch.full((1, 1, 4, 4), 0.01), torch.full((1, 1, 4, 4), 0.16)
+    both = torch.cat([easy, hard]).requires_grad_()
+    loss = LOSSES["root"]
+    assert float(loss.of(both.detach())) == pytest.approx((0.1 + 0.4) / 2, rel=1e-3)
+    assert loss.shown * 0.1 == pytest.approx(2.55**0.5)  # an error of 2.55 codes
+    loss.of(both).backward()  # type: ignore[no-untyped-call]
+    assert both.grad is not None
+    of_the_square = (both.grad / both.detach())[:, 0, 0, 0]
+    assert float(of_the_square[0] / of_the_square[1]) == pytest.approx(256**0.75, rel=1e-3)
+
+
 @pytest.mark.parametrize("loss", list(LOSSES))
 def test_every_loss_is_trained_shown_and_named(loss: str, pictures: Path, tmp_path: Path) -> None:
     recipe = recipe_of(optimizer__loss=loss, optimizer__steps=4)

@@ -52,10 +52,19 @@ def _psnr(difference: Tensor) -> Tensor:
     return (difference.square().flatten(1).mean(1) + _FINE_ENOUGH).log10().mean()
 
 
+def _root(difference: Tensor) -> Tensor:
+    """Return the mean of the fourth roots of the patches' mean squares.
+
+    A patch then weighs by the power -3/4 of its mean square, between RMSE's -1/2 and PSNR's -1.
+    """
+    return (difference.square().flatten(1).mean(1) + 1e-8).pow(0.25).mean()
+
+
 LOSSES = {
     "l1": Loss(_l1, "L1", "code values", 255),
     "charbonnier": Loss(_charbonnier, "Charbonnier", "code values", 255),
     "l2": Loss(_l2, "mean squared error", "code values squared", 255**2),
+    "root": Loss(_root, "fourth root of each patch's mean square", "roots of code values", 255**0.5),
     "psnr": Loss(_psnr, "PSNR of each patch", "dB", 10),
 }
 """By `OptimizerOptions.loss`."""

@@ -134,9 +134,10 @@ class OptimizerOptions:
     steps: int
     kind: Literal["adam", "soap"] = "adam"
     """soap: see `vidsr.training.soap`; it needs about a fifth of Adam's steps, at up to 3e-3."""
-    loss: Literal["l1", "charbonnier", "l2", "psnr"] = "l1"
+    loss: Literal["l1", "charbonnier", "l2", "root", "psnr"] = "l1"
     """charbonnier: sqrt(d^2 + 1e-6) of values in 0..1; l2: mean squared difference; psnr: mean
-    PSNR of the patches, so that easy ones count as much as hard ones."""
+    PSNR of the patches, so that easy ones count as much as hard ones; root: mean fourth root of their mean
+    squares, between l1 and psnr."""
     rate: float = 1e-3
     final_rate: float = 1e-6
     schedule: Literal["cosine", "step"] = "cosine"
