@@ -187,11 +187,14 @@ def ecbsr() -> list[Model]:
 @pytest.mark.parametrize("model", ecbsr(), ids=lambda model: model.spec.id)
 @pytest.mark.parametrize("kind", [U8, U16])
 def test_shipped_weights(model: Model, kind: Any, tmp_path: Path) -> None:
-    """One code of 8 bits at most, four of 10, and 55 dB: a gate at 50 dB is far."""
+    """At most one code of 8 bits, eight of 10 on hardly any sample, and 60 dB: a gate at 50 dB is far.
+
+    What is more than one code of 10 bits off comes from FP16 itself (`in_halves` is as far off), on noise.
+    """
     assert isinstance(model.stack, FoldedStack)
     emulation = Emulation(model.stack, kind, 227 << 10, tmp_path)
     rng = np.random.default_rng(5)
-    peak, most = (255, 1) if kind is U8 else (1023, 4)
+    peak, most = (255, 1) if kind is U8 else (1023, 8)
     for size in ((60, 85), (33, 40)):
         source = picture(rng, *size, peak, kind)
         target = np.zeros((size[0] * model.stack.scale, size[1] * model.stack.scale), kind)
@@ -199,4 +202,5 @@ def test_shipped_weights(model: Model, kind: Any, tmp_path: Path) -> None:
         values = expected(model.stack, source, peak)
         off = np.abs(target.astype(np.int64) - rounded(values, peak, np.int64))
         assert off.max() <= most
-        assert 10 * np.log10(peak**2 / (off.astype(np.float64) ** 2).mean()) > 55
+        assert (off > 2).mean() <= 0.002
+        assert 10 * np.log10(peak**2 / (off.astype(np.float64) ** 2).mean()) > 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from firefox import launched
@@ -23,9 +25,14 @@ def started(name: str, program: str) -> Iterator[Any]:
         return
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as driver:
+    # What it keeps in files for a while is no test's.
+    temporary = TemporaryDirectory(prefix="vidsr-chromium-", ignore_cleanup_errors=True)
+    with temporary as folder, sync_playwright() as driver:
         flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-        chromium = driver.chromium.launch(executable_path=program, args=flags, headless=True)
+        surroundings: dict[str, str | float | bool] = {**os.environ, "TMPDIR": folder}
+        chromium = driver.chromium.launch(
+            executable_path=program, args=flags, headless=True, env=surroundings
+        )
         yield chromium
         chromium.close()
 
