@@ -69,8 +69,12 @@ def choose_runtime(job: Job, model: Model, frame_format: FrameFormat, size: _Siz
         lacks = f"{model.spec.id} does not offer it"
         if model.offers("int8"):
             try:
-                return at(model.at("int8"), "int8")
+                made = at(model.at("int8"), "int8")
             except BackendUnavailableError as error:
                 lacks = error.message
+            else:
+                if made.resolved.get("int8_sums") != "floats":
+                    return made
+                lacks = "without VNNI this processor has OpenVINO compute it in floats, no faster than f32"
     made = at(model, plain)
     return replace(made, notes=(f"--fast is int8 where there is one; {lacks}",)) if lacks else made

@@ -213,7 +213,10 @@ def test_a_precision_that_a_model_does_not_offer_is_a_row() -> None:
 def test_the_peak_is_the_kernels_own_or_the_fastest_of_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = {"plain": 0.0, "narrow": 1e9, "wide": 4e9, "half": 8e9}
     parts = ((4, 4, 4, 4), (True, False, False))
-    paths = [PathInfo(name, 2 if name == "half" else 1, 4, *parts) for name in rates]
+    paths = [
+        PathInfo(name, "bf16" if name == "half" else "f32", 2 if name == "half" else 1, 4, *parts)
+        for name in rates
+    ]
     monkeypatch.setattr(kernels, "paths", lambda: tuple(paths))
     monkeypatch.setattr(kernels, "peak", lambda path, seconds: rates[path])
     peaks = Peaks(3)

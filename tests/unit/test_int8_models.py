@@ -100,6 +100,7 @@ def test_the_session_must_fit_the_graph(model: Model) -> None:
     resolved = BACKEND.resolve(INT8)
     assert resolved["precision"] == "int8"
     assert resolved["beside_int8"] in ("f32", "bf16")
+    assert resolved["int8_sums"] in ("integers", "floats")
     assert "beside_int8" not in BACKEND.resolve(SessionOptions())
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vidsr.backends.base import Availability, SessionOptions
+from vidsr.backends.openvino_int8 import INTEGERS, int8_settings
 from vidsr.backends.places import PlacesSession
 from vidsr.cores import usable_cores
 from vidsr.errors import BackendUnavailableError, EngineBuildError, InferenceError
@@ -128,7 +129,7 @@ class OpenVinoBackend:
             "device_name": str(core.get_property(device, "FULL_DEVICE_NAME")),
             "capabilities": " ".join(sorted(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))),
             "precision": precision,
-            **({"beside_int8": _hint(device, precision)} if precision == "int8" else {}),
+            **(_told_of_int8(device) if precision == "int8" else {}),
         }
 
     def open(self, deployed: Deployed, options: SessionOptions) -> Session:
@@ -152,6 +153,8 @@ class OpenVinoBackend:
                 # Pinned threads would fight with the encoder's for their cores.
                 "ENABLE_CPU_PINNING": False,
             }
+            if deployed.stored == "int8":
+                settings |= _int8_settings()
         try:
             compiled = _core().compile_model(_core().read_model(deployed.model_bytes), device, settings)
             requests = [_Request(compiled, deployed) for _ in range(in_flight)]
@@ -193,6 +196,17 @@ def _precisions(device: str) -> tuple[str, ...]:
     return ("f32", *(name for name in ("bf16", "int8") if name.upper() in able))
 
 
+@cache
+def _int8_settings() -> Mapping[str, str]:
+    return int8_settings(_import_quietly(), _core())
+
+
+def _told_of_int8(device: str) -> Mapping[str, str]:
+    """Return what decides the bytes of an int8 file's results, beside the precision."""
+    sums = "integers" if _int8_settings() == INTEGERS else "floats"
+    return {"beside_int8": _hint(device, "int8"), "int8_sums": sums}
+
+
 def _hint(device: str, precision: str) -> str:
     """Return the precision of what is not computed in integers.
 
@@ -224,12 +238,16 @@ def run_graph(proto: onnx.ModelProto, x: NDArray[np.float32]) -> dict[str, NDArr
     """Run a graph, in float32 and integers on the CPU, and return its outputs by name.
 
     Raises:
+        BackendUnavailableError: It has integers, and OpenVINO cannot sum them here.
         InferenceError: OpenVINO refused.
     """
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    if any(node.op_type == "QuantizeLinear" for node in proto.graph.node):
+        settings |= _int8_settings()
     try:
         graph = _core().read_model(proto.SerializeToString())
         graph.reshape(list(x.shape))
-        compiled = _core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = _core().compile_model(graph, "CPU", settings)
         made = compiled(x)
         return {o.name: np.array(made[i], dtype=np.float32) for i, o in enumerate(proto.graph.output)}
     except RuntimeError as error:

@@ -37,19 +37,16 @@ class PathInfo:
     """A path of the compiled kernels, as it tells of itself."""
 
     name: str
+    precision: str
+    """f32, bf16 or int8."""
     channels_a_unit: int
-    """1: f32; 2: bf16; 4: int8."""
+    """1: floats; 2: bfloat16, or codes of 8 bits in int16; 4: codes in uint8."""
     block: int
     """Output channels that are computed together."""
     last_blocks: tuple[int, int, int, int]
     """The same for the last convolution, by scale, from 1 on."""
     sources: tuple[bool, bool, bool]
     """Which of `Source` it reads."""
-
-    @property
-    def precision(self) -> str:
-        """f32, bf16 or int8."""
-        return {1: "f32", 2: "bf16", 4: "int8"}[self.channels_a_unit]
 
     def source_for(self, peak: int) -> Source:
         """Return what the first convolution reads of codes up to `peak`: pairs where they are exact."""
@@ -113,7 +110,7 @@ def _middle(stack: FoldedStack, path: PathInfo, number: int) -> Packed:
         return _packed(units, out, path.block, conv.bias, conv.slopes, None, None, 0)
     assert following is not None  # noqa: S101 - checked in pack
     unit = following.input_scale
-    units, scale, offset = _integers(conv, inside)
+    units, scale, offset = _integers(conv, inside, path)
     return _packed(
         units, out, path.block, conv.bias / unit, conv.slopes, scale / unit, offset, following.input_zero
     )
@@ -128,7 +125,7 @@ def _last(stack: FoldedStack, path: PathInfo, peak: int) -> Packed:
     if path.precision != "int8":
         weights = (conv.weights.astype(np.float64) * peak).astype(np.float32)
         return _packed(_units(_widened(weights, inside), path), out, block, bias, None, None, None, 0)
-    units, scale, offset = _integers(conv, inside)
+    units, scale, offset = _integers(conv, inside, path)
     return _packed(units, out, block, bias, None, scale * peak, offset, 0)
 
 
@@ -148,12 +145,16 @@ def _units_bf16(weights: F32) -> NDArray[np.uint32]:
     return _bf16(rows).view(np.uint32)
 
 
-def _integers(conv: FoldedConv, inside: int) -> tuple[NDArray[np.uint32], F32, NDArray[np.int64]]:
-    """Return units [out, tap, in / 4], what an accumulated step is worth, and what sums begin with."""
+def _integers(
+    conv: FoldedConv, inside: int, path: PathInfo
+) -> tuple[NDArray[np.uint32], F32, NDArray[np.int64]]:
+    """Return units [out, tap, group], what an accumulated step is worth, and what sums begin with."""
     quantised = conv.quantised
     assert quantised is not None  # noqa: S101 - checked in pack
     codes = _widened(quantised.codes, inside)
     rows = codes.reshape(*codes.shape[:2], 9).transpose(0, 2, 1)
+    if path.channels_a_unit == 2:
+        rows = rows.astype(np.int16)
     offset = -quantised.input_zero * codes.astype(np.int64).sum(axis=(1, 2, 3))
     return np.ascontiguousarray(rows).view(np.uint32), quantised.scales * quantised.input_scale, offset
 

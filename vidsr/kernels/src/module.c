@@ -25,10 +25,10 @@ static PyObject *paths(PyObject *self, PyObject *none)
     PyObject *names = PyList_New(0);
     const struct path *path;
     for (int i = 0; names != NULL && (path = vidsr_path(i)) != NULL; i++) {
-        /* name, channels a unit, block, blocks of the last convolution by scale, kinds of source */
+        /* name, precision, channels a unit, block, blocks of the last convolution by scale, kinds of source */
         PyObject *entry = Py_BuildValue(
-            "sii(iiii)(NNN)", path->name, path->channels_a_unit, path->block, path->last_block[1],
-            path->last_block[2], path->last_block[3], path->last_block[4], PyBool_FromLong(path->first[0] != NULL),
+            "ssii(iiii)(NNN)", path->name, path->precision, path->channels_a_unit, path->block,
+            path->last_block[1], path->last_block[2], path->last_block[3], path->last_block[4], PyBool_FromLong(path->first[0] != NULL),
             PyBool_FromLong(path->first[1] != NULL), PyBool_FromLong(path->first[2] != NULL));
         if (entry == NULL || PyList_Append(names, entry) < 0) Py_CLEAR(names);
         Py_XDECREF(entry);
@@ -216,7 +216,7 @@ static PyObject *peak(PyObject *self, PyObject *args)
 }
 
 static PyMethodDef methods[] = {
-    {"paths", paths, METH_NOARGS, "paths() -> [(name, channels a unit, block, last blocks, sources)]"},
+    {"paths", paths, METH_NOARGS, "paths() -> [(name, precision, channels a unit, block, last blocks, sources)]"},
     {"stack", stack, METH_VARARGS, "stack(path, scale, source, convolutions) -> stack"},
     {"workspace", workspace, METH_VARARGS, "workspace(stack, width, cache_bytes) -> bytes"},
     {"upscale", upscale, METH_VARARGS,

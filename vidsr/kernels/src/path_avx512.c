@@ -90,9 +90,9 @@ LAST_FUNCTIONS(int8, INTS, BEGIN_INT, DOT_INT8, TO_CODES_SCALED)
 
 #define REST load_row, shuffle, filter, round_codes
 #define LAST_BLOCKS {0, 4, 4, 9, 8}
-const struct path vidsr_avx512 = {"avx512", 1, 8, LAST_BLOCKS, {first_f32, NULL, NULL}, middle_f32, last_f32, REST};
+const struct path vidsr_avx512 = {"avx512", "f32", 1, 8, LAST_BLOCKS, {first_f32, NULL, NULL}, middle_f32, last_f32, REST};
 const struct path vidsr_bf16 = {
-    "avx512-bf16", 2, 8, LAST_BLOCKS, {first_bf16, first_bf16_pairs, NULL}, middle_bf16, last_bf16, REST};
+    "avx512-bf16", "bf16", 2, 8, LAST_BLOCKS, {first_bf16, first_bf16_pairs, NULL}, middle_bf16, last_bf16, REST};
 const struct path vidsr_vnni = {
-    "avx512-vnni", 4, 8, LAST_BLOCKS, {first_int8, NULL, first_int8_pairs}, middle_int8, last_int8, REST};
+    "avx512-vnni", "int8", 4, 8, LAST_BLOCKS, {first_int8, NULL, first_int8_pairs}, middle_int8, last_int8, REST};
 #endif

@@ -59,5 +59,5 @@ static void last(const struct conv *conv, const uint32_t *const rows[3], ptrdiff
     (conv->block == 4 ? last4 : last3)(conv, rows, pitch, target, count);
 }
 
-const struct path vidsr_portable = {"portable", 1, 4, {0, 4, 4, 3, 4}, {first, NULL, NULL}, middle, last,
+const struct path vidsr_portable = {"portable", "f32", 1, 4, {0, 4, 4, 3, 4}, {first, NULL, NULL}, middle, last,
                                     load_row, shuffle, filter, round_codes};

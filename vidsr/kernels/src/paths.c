@@ -18,6 +18,7 @@ const struct path *vidsr_path(int number)
     const struct candidate all[] = {
         {&vidsr_portable, 1},
         {&vidsr_avx2, avx2},
+        {&vidsr_avx2_int8, avx2},
         {&vidsr_avx_vnni, avx2 && __builtin_cpu_supports("avxvnni")},
         {&vidsr_avx512, wide},
         {&vidsr_bf16, wide && __builtin_cpu_supports("avx512bf16")},

@@ -35,11 +35,13 @@ static double now(void)
 #define FMA(i) WITH("vfmadd231ps") (s[i]) : "v"(x));
 #define BF16(i) WITH("vdpbf16ps") (s[i]) : "v"(x));
 #define BYTES(i) WITH("vpdpbusd") (s[i]) : "v"(x));
+#define PAIRS(i) __asm__ volatile("vpmaddwd %1, %1, %%ymm15\n\tvpaddd %%ymm15, %0, %0" : "+v"(s[i]) : "v"(x) : "xmm15");
 #define VEX_BYTES(i) WITH("%{vex%} vpdpbusd") (s[i]) : "x"(x));
 LOOP(loop_avx512, "avx512f", __m512, _mm512_setzero_ps(), 24, TWENTY_FOUR, FMA)
 LOOP(loop_bf16, "avx512f,avx512bf16", __m512, _mm512_setzero_ps(), 24, TWENTY_FOUR, BF16)
 LOOP(loop_vnni, "avx512f,avx512vnni", __m512, _mm512_setzero_ps(), 24, TWENTY_FOUR, BYTES)
 LOOP(loop_avx2, "avx2,fma", __m256, _mm256_setzero_ps(), 12, TWELVE, FMA)
+LOOP(loop_avx2_int8, "avx2", __m256, _mm256_setzero_ps(), 12, TWELVE, PAIRS)
 LOOP(loop_avx_vnni, "avx2,avxvnni", __m256, _mm256_setzero_ps(), 12, TWELVE, VEX_BYTES)
 #endif
 
@@ -52,6 +54,7 @@ double vidsr_peak(const struct path *path, double seconds)
     if (path == &vidsr_bf16) loop = loop_bf16, operations = 24 * 2 * 32;
     if (path == &vidsr_vnni) loop = loop_vnni, operations = 24 * 2 * 64;
     if (path == &vidsr_avx2) loop = loop_avx2, operations = 12 * 2 * 8;
+    if (path == &vidsr_avx2_int8) loop = loop_avx2_int8, operations = 12 * 2 * 16;
     if (path == &vidsr_avx_vnni) loop = loop_avx_vnni, operations = 12 * 2 * 32;
 #else
     (void)path;

@@ -19,7 +19,9 @@ static ptrdiff_t groups_of(const struct stack *stack, int layer) { return stack-
 
 static uint32_t zero_unit(const struct stack *stack, int layer)
 {
-    return stack->path->channels_a_unit == 4 ? 0x01010101u * (uint32_t)stack->conv[layer].zero : 0;
+    /* Floats have 0, which is all bits 0 in any width. */
+    const uint32_t zero = (uint32_t)stack->conv[layer].zero;
+    return zero * (stack->path->channels_a_unit == 4 ? 0x01010101u : 0x00010001u);
 }
 
 static int source_rows(const struct stack *stack) { return stack->convs + 3; }

@@ -66,7 +66,8 @@ typedef void round_function(const float *values, int32_t peak, int count, uint16
 
 struct path {
     const char *name;
-    int channels_a_unit; /* of middle layers */
+    const char *precision; /* "f32", "bf16" or "int8" */
+    int channels_a_unit;   /* of middle layers */
     int block;           /* output channels of a middle layer computed together */
     int last_block[MOST_SCALE + 1];
     row_function *first[SOURCE_KINDS]; /* by what it reads; NULL: not by this path */
@@ -78,7 +79,8 @@ struct path {
     round_function *round;
 };
 
-extern const struct path vidsr_portable, vidsr_avx2, vidsr_avx512, vidsr_bf16, vidsr_vnni, vidsr_avx_vnni;
+extern const struct path vidsr_portable, vidsr_avx2, vidsr_avx2_int8, vidsr_avx_vnni, vidsr_avx512, vidsr_bf16,
+    vidsr_vnni;
 
 struct stack {
     const struct path *path;
