@@ -179,7 +179,9 @@ def test_help_does_not_pay_for_plug_ins(tmp_path: Path) -> None:
         "\nfrom vidsr import plugins\ntimes = []\nfor _ in range(7):\n"
         " plugins.forget(); began = time.perf_counter();"
         " plugins.names('vidsr.hosts'); times.append(time.perf_counter() - began)\n"
-        "print('importlib.metadata' in sys.modules, min(times), file=sys.stderr)"
+        "loaded = 'importlib.metadata' in sys.modules; began = time.perf_counter()\n"
+        "import importlib.metadata\n"
+        "print(loaded, min(times), time.perf_counter() - began, file=sys.stderr)"
     )
     for site in (tmp_path, broken(tmp_path, models={"more": "more_module:MODELS"})):
         done = subprocess.run(
@@ -189,6 +191,6 @@ def test_help_does_not_pay_for_plug_ins(tmp_path: Path) -> None:
             text=True,
             check=True,
         )
-        loaded, seconds = done.stderr.split()
+        loaded, seconds, importing = done.stderr.split()
         assert loaded == "False"
-        assert float(seconds) < 0.005
+        assert float(seconds) < float(importing)
