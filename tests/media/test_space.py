@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -38,11 +39,12 @@ def job_for(clip: Path, output: Path, **more: Any) -> Job:
 def taken(folder: Path) -> int:
     """Return the bytes of all files below a folder that are there right now."""
     found: dict[int, int] = {}
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # renamed or removed meanwhile
-            state = path.stat()
-            # Each once: one that is renamed meanwhile is met under both names.
-            found[state.st_ino] = state.st_size if path.is_file() else 0
+    for parent, _, names in os.walk(folder):  # passes over folders that are removed meanwhile
+        for name in names:
+            with suppress(FileNotFoundError):  # renamed or removed meanwhile
+                state = Path(parent, name).stat()
+                # Each once: one that is renamed meanwhile is met under both names.
+                found[state.st_ino] = state.st_size
     return sum(found.values())
 
 
