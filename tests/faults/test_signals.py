@@ -59,18 +59,24 @@ def interrupted(command: Command, whole: Whole, number: signal.Signals, seconds:
     return done.code
 
 
-def moments(command: Command, whole: Whole, count: int, seed: int) -> list[int]:
-    """Interrupt `count` runs, each kind of signal in turn, and let the same command finish after each."""
+def moments(command: Command, whole: Whole, count: int, seed: int, *, least: int) -> list[int]:
+    """Interrupt `count` runs, each kind of signal in turn, and let the same command finish after each.
+
+    On a machine whose speed changes a run may be over before its signal: until `least` came in time there
+    are further runs, up to three times `count`.
+    """
     rng = random.Random(seed)
     began = time.monotonic()
     assert command.run(before=_SLOWER).code == 0
     length = time.monotonic() - began
     command.output.unlink()
     codes = []
-    for turn in range(count):
+    for turn in range(3 * count):
+        if turn >= count and sum(map(bool, codes)) >= least:
+            break
         number = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)[turn % 3]
         codes.append(interrupted(command, whole, number, rng.uniform(0.1, 0.95) * length))
-        if turn % 4 == 3 or turn == count - 1:  # now and then several in a row hit one piece of work
+        if turn % 4 == 3 or turn >= count - 1:  # now and then several in a row hit one piece of work
             if not command.output.exists():
                 command.finishes(whole)
             command.output.unlink()
@@ -81,14 +87,14 @@ def moments(command: Command, whole: Whole, count: int, seed: int) -> list[int]:
 
 @pytest.mark.slow
 def test_three_random_moments(command: Command, whole: Whole) -> None:
-    codes = moments(command, whole, 3, seed=1)
+    codes = moments(command, whole, 3, seed=1, least=1)
     assert any(codes), "none came in time"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_twenty_random_moments(command: Command, whole: Whole, seed: int) -> None:
-    codes = moments(command, whole, 20, seed=10 + seed)
+    codes = moments(command, whole, 20, seed=10 + seed, least=10)
     assert sum(map(bool, codes)) >= 10, codes
 
 
