@@ -21,6 +21,7 @@ from vidsr.errors import EncodeError, OptionsError
 from vidsr.frame import PixelFormat, Planes
 from vidsr.video.coding import encoder_formats
 from vidsr.video.formats import new_frame, planes_of
+from vidsr.video.priority import ordinary_priority
 
 __all__ = ["Recoded", "recode", "write_coded"]
 
@@ -208,7 +209,8 @@ def _open_encoder(
     context.thread_count = threads
     context.options = options
     try:
-        context.open()
+        with ordinary_priority():
+            context.open()
     except (av.FFmpegError, OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or str(error)
         told = ", ".join(f"{k}={v}" for k, v in options.items()) or "no options"

@@ -19,6 +19,7 @@ from vidsr.video.convert import convert_frame
 from vidsr.video.encoders import EncoderSettings
 from vidsr.video.formats import new_frame
 from vidsr.video.nvenc import NVENC, is_nvenc, refusal
+from vidsr.video.priority import ordinary_priority
 from vidsr.video.steady import steady_options
 
 __all__ = ["OutputFrame", "SegmentWriter", "segment_suffix"]
@@ -248,7 +249,8 @@ def _open_encoder(container: Any, settings: EncoderSettings) -> Any:
             stream.set_display_matrix(settings.display_matrix)
         elif settings.rotation:
             stream.set_display_rotation(settings.rotation)
-        container.start_encoding()
+        with ordinary_priority():
+            container.start_encoding()
     except (av.FFmpegError, OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or str(error)
         if is_nvenc(settings.codec):
