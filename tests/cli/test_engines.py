@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import fake_engines
 import pytest
 from fake_engines import ABOUT, GATE, PLACE, FakeBackend, builds
+from spent import seconds_of_children
 
 from vidsr.backends import ahead
 from vidsr.backends.engine_cache import EngineCache
@@ -211,15 +211,15 @@ def test_this_machine_in_one_line_and_fast(words: list[str]) -> None:
     usable = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if usable.stdout.strip() == "True":
         pytest.skip("TensorRT can be used here; see tests/gpu")
-    began = time.monotonic()
+    before = seconds_of_children()
     done = subprocess.run(
         [sys.executable, "-m", "vidsr", "engines", "build", *words],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=20,
     )
-    assert time.monotonic() - began < 3
+    assert seconds_of_children() - before < 3
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("vidsr: ")
