@@ -45,7 +45,7 @@ def interrupted(command: Command, whole: Whole, number: signal.Signals, seconds:
     process = command.start(also=os.setsid, before=_SLOWER)
     time.sleep(seconds)
     process.send_signal(number)
-    done = finished(process, 30)
+    done = finished(process)
     assert children_of(process.pid) == []
     if os.path.lexists(command.output):
         assert command.output.read_bytes() == whole.result, "a file of the final name is whole"
@@ -92,6 +92,7 @@ def test_three_random_moments(command: Command, whole: Whole) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # up to 80 runs of the command
 @pytest.mark.parametrize("seed", range(2))
 def test_twenty_random_moments(command: Command, whole: Whole, seed: int) -> None:
     codes = moments(command, whole, 20, seed=10 + seed, least=10)
