@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ settings.load_profile("vidsr")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the session a temporary folder of its own, so that whatever lies there is the tests'."""
+    # Whatever a script starts in its background ignores Ctrl-C, and so would all that the tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # Small tensors are slower on several threads than on one; torch reads this when it is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     folder = tempfile.TemporaryDirectory(prefix="vidsr-tests-")

@@ -57,6 +57,6 @@ def run(extension: Path, seed: int, rounds: int) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_clean(extension: Path, seed: int) -> None:
-    done = run(extension, seed, 1500)
+    done = run(extension, seed, 1000)
     assert done.stdout == "clean\n", done.stdout + done.stderr[-4000:]
     assert done.returncode == 0

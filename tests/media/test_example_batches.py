@@ -54,7 +54,10 @@ def test_watched_queue(tmp_path: Path) -> None:
             assert not (tmp_path / "done" / "clip_2x.mp4").exists()
         finally:
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+            try:
+                _, said = process.communicate(timeout=60)
+            finally:
+                process.kill()  # or a queue that does not end would be waited for as long as this test may take
     assert process.returncode == 130, said
     assert "interrupted" in said
     left = [path.name for path in (tmp_path / "done").rglob("*") if path.name.endswith(".vidsr")]
