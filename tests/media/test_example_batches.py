@@ -57,7 +57,7 @@ def test_watched_queue(tmp_path: Path) -> None:
             try:
                 _, said = process.communicate(timeout=60)
             finally:
-                process.kill()  # or a queue that does not end would be waited for as long as this test may take
+                process.kill()  # or a queue that does not end would be waited for for ever
     assert process.returncode == 130, said
     assert "interrupted" in said
     left = [path.name for path in (tmp_path / "done").rglob("*") if path.name.endswith(".vidsr")]

@@ -19,7 +19,7 @@ from vidsr.errors import VidsrError
 from vidsr.video.opening import LENIENT
 
 MODEL = "ecbsr-m4c8"
-PIXELS = 6_000_000
+PIXELS = 4_000_000
 """Of source frames that are upscaled of one file; longer ones are capped."""
 
 

@@ -137,8 +137,8 @@ def _names() -> set[str]:
 def test_as_fast_as_the_slowest_stage(
     milliseconds: tuple[int, int, int], slowest: str, in_flight: int
 ) -> None:
-    for attempts_left in (2, 1, 0):
-        stages = Stages(*(m / 1000 for m in milliseconds), in_flight=in_flight)
+    for factor in (1, 2, 4):  # a busy machine wakes threads late, whatever a stage takes
+        stages = Stages(*(factor * m / 1000 for m in milliseconds), in_flight=in_flight)
         began = perf_counter()
         made, times, told = stages.flow()
         wall = perf_counter() - began
@@ -147,9 +147,9 @@ def test_as_fast_as_the_slowest_stage(
         # What a sleep of so long really takes here is not the pipeline's fault.
         stages.slept["inference"] /= in_flight
         share = max(stages.slept.values()) / wall
-        if share >= 0.95 or not attempts_left:
-            assert share >= 0.95, f"the slowest stage worked {share:.1%} of the time"
+        if share >= 0.95:
             break
+    assert share >= 0.95, f"the slowest stage worked {share:.1%} of the time"
     assert max(times, key=lambda t: t.worked).name == slowest
     assert f"{max(t.worked for t in times) / times[0].wall:.0%}" in limiting_stage(times)
 
