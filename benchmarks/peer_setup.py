@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["luma_of", "make_clip", "new_environment", "prepare"]
 
@@ -25,6 +26,8 @@ def make_clip(source: Path, target: Path, size: str) -> None:
 
 def luma_of(clip: Path, number: int) -> np.ndarray:
     """Return the luma of a frame."""
+    import av  # not needed for an environment, nor there before it is made
+
     with av.open(str(clip)) as file:
         for index, frame in enumerate(file.decode(video=0)):
             if index == number:

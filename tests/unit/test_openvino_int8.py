@@ -11,6 +11,7 @@ import pytest
 from vidsr.backends import openvino
 from vidsr.backends.base import SessionOptions
 from vidsr.backends.openvino_int8 import INTEGERS, _largest_sum, int8_settings
+from vidsr.cli import _run
 from vidsr.errors import BackendUnavailableError
 from vidsr.frame import PixelFormat
 from vidsr.job import Job
@@ -88,3 +89,30 @@ def test_fast_is_f32_where_int8_would_be_computed_in_floats() -> None:
     )
     asked = choose_runtime(Job(source="a.mp4", precision="int8"), model, form, (32, 24), (64, 48))
     assert (asked.model.precision, asked.resolved["int8_sums"]) == ("int8", "floats")
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (INTEGERS, "int8"),
+        (FLOATS, "int8 (int8 summed in floats: no faster than f32, this processor has no VNNI)"),
+        (None, "int8 (int8 is not used: sums overflow)"),
+    ],
+)
+def test_doctor_tells(
+    settings: dict[str, str] | None,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def found() -> dict[str, str]:
+        if settings is None:
+            raise BackendUnavailableError("sums overflow")
+        return settings
+
+    monkeypatch.setattr(openvino, "_int8_settings", found)
+    assert _run(["doctor"]) == 0
+    line = next(
+        x for x in capfd.readouterr().out.splitlines() if x.startswith("  openvino  ") and " on " in x
+    )
+    assert line.endswith(f", {told}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from vidsr.backends import Backend
 
 __all__ = ["doctor"]
 
@@ -78,6 +81,8 @@ def _examine() -> dict[str, dict[str, Any]]:
         except OptionsError:  # a plug-in that is broken: told of under its own heading
             continue
         precisions = f"; {', '.join(state.precisions)}" if state.precisions else ""
+        if "int8" in state.precisions:
+            precisions += _int8(get_backend(name))
         # Of a driver that is not there the line of the GPUs tells.
         detail = state.detail.partition("; install")[0] if state.expected else state.detail
         backends[name] = ("" if state.usable else "absent: ") + detail + precisions
@@ -103,6 +108,19 @@ def _examine() -> dict[str, dict[str, Any]]:
             "engines": _engines(),
         },
     }
+
+
+def _int8(backend: Backend) -> str:
+    """Return what is special about a backend's int8 on this machine; nothing where it is as it should be."""
+    from vidsr.backends import SessionOptions
+    from vidsr.errors import BackendUnavailableError
+
+    try:
+        resolved = backend.resolve(SessionOptions(precision="int8"))
+    except BackendUnavailableError as error:
+        return f" (int8 is not used: {error.message})"
+    exact = resolved.get("int8_sums", "integers") == "integers"
+    return "" if exact else " (int8 summed in floats: no faster than f32, this processor has no VNNI)"
 
 
 def _gpus() -> str:
