@@ -181,6 +181,11 @@ def done(batch: Batch, rng: random.Random) -> None:
                 batch.count_lost()
                 process = batch.start()
             continue
+        if batch.kills[-3:] == ["worker"] * 3 and "workers do not start: the last one was killed by" in out:
+            # Three of them in a row before they had begun, where they take long to begin: so it must end.
+            assert process.returncode == 1, out
+            process = batch.start()
+            continue
         assert process.returncode == 0, out
         gone(process.pid)
         return
