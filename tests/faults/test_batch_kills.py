@@ -184,6 +184,7 @@ def done(batch: Batch, rng: random.Random) -> None:
         if batch.kills[-3:] == ["worker"] * 3 and "workers do not start: the last one was killed by" in out:
             # Three of them in a row before they had begun, where they take long to begin: so it must end.
             assert process.returncode == 1, out
+            gone(process.pid)
             process = batch.start()
             continue
         assert process.returncode == 0, out

@@ -18,8 +18,6 @@ import vidsr
 
 pytestmark = pytest.mark.slow
 _TRIES = 4
-
-
 SIZES = [(640, 360), (480, 270), (320, 180), (256, 144), (192, 108)]
 SHARE = 0.22
 """Of a frame's time, for the network alone; decoder, encoder and browser have the rest of the same cores."""
@@ -49,7 +47,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def affordable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The largest clip that this machine's processor plays in time: 640x360 with two cores of Zen 4."""
+    """The largest clip whose network leaves this machine's processor enough for the rest."""
     milliseconds = {}
     for size in SIZES:
         milliseconds[size] = network_milliseconds(size)
