@@ -41,6 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CACHE_HOME"] = str(cache)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run what compares with the clock up to three times: a defect fails each, a late wake-up hardly."""
+    for item in items:
+        if item.get_closest_marker("clock"):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The folder of reference pictures, checkpoints and clips."""

@@ -63,6 +63,7 @@ def test_journals(tmp_path: Path) -> None:
     assert _pragma(tmp_path, "journal_mode") == "wal"
 
 
+@pytest.mark.clock
 def test_one_driver_on_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_REFUSED_S", 30.0)  # which the folder's lock spares
     began = time.monotonic()

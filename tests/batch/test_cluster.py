@@ -250,6 +250,7 @@ with Store.open(state, create=False) as store, ClusterDriver(store, state, optio
 """
 
 
+@pytest.mark.clock
 def test_workers_end_with_their_driver_and_another_goes_on(tmp_path: Path, cluster: Any) -> None:
     jobs, wanted = clips(tmp_path)
     command = [sys.executable, "-c", DRIVE, str(tmp_path / "state"), cluster.address]

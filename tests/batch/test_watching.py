@@ -29,7 +29,7 @@ class Watch:
         self.stop = threading.Event()
         self.files = watch_folders(folders, recursive=recursive, stop=self.stop, settle_s=settle_s, poll=poll)
 
-    def next(self, *, within: float = 10.0) -> Path:
+    def next(self, *, within: float = 30.0) -> Path:
         """Return the next file."""
         end = time.monotonic() + within
         for path in self.files:
@@ -78,6 +78,7 @@ def test_what_is_there_and_what_comes(tmp_path: Path) -> None:
         assert watch.next() == tmp_path / "empty.mkv"
 
 
+@pytest.mark.clock
 def test_a_growing_file(tmp_path: Path) -> None:
     """It is closed after each piece: only its size and time tell that it grows."""
     path, written = tmp_path / "a.mkv", []
@@ -100,6 +101,7 @@ def test_a_growing_file(tmp_path: Path) -> None:
         assert took >= 1.0
 
 
+@pytest.mark.clock
 def test_none_comes_each_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_LOOK_S", LOOK_S)
     (tmp_path / "a.mkv").write_bytes(b"x")
@@ -184,6 +186,7 @@ def test_a_lost_event(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert watch.next() == tmp_path / "a.mkv"
 
 
+@pytest.mark.clock
 def test_it_stops_soon(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / f"{i}.mkv").write_bytes(b"x")

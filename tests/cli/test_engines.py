@@ -202,6 +202,7 @@ def test_without_a_driver(home: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert said(capfd, "prune", "--yes")[0] == "there is nothing to prune\n"
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("words", [["ecbsr", "--size", "960x540"], ["live.toml"]])
 def test_this_machine_in_one_line_and_fast(words: list[str]) -> None:
     """The real backend: where it cannot be used, it says so at once."""

@@ -140,6 +140,7 @@ def test_progress_comes_and_stops_the_build(tmp_path: Path) -> None:
     assert gone(builds(tmp_path)[0])
 
 
+@pytest.mark.clock
 def test_progress_is_asked_even_where_nothing_is_told(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(EngineBuildError, match="stopped"):

@@ -168,6 +168,7 @@ PLAYLISTS = {
 }
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("name", PLAYLISTS)
 def test_playlists_do_not_reach_the_network(tmp_path: Path, server: Server, name: str) -> None:
     make_clip(server.folder / "clip.ts")
@@ -246,6 +247,7 @@ def long_clip(server: Server) -> tuple[str, int]:
     return f"{server.address}/long.mp4", path.stat().st_size
 
 
+@pytest.mark.clock
 def test_a_server_that_stalls(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "_NETWORK_WAIT_S", 0.5)
     address, size = long_clip(server)
@@ -258,6 +260,7 @@ def test_a_server_that_stalls(server: Server, monkeypatch: pytest.MonkeyPatch) -
         probe(address, network=True)
 
 
+@pytest.mark.clock
 def test_a_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "_NETWORK_WAIT_S", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:

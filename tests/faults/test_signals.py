@@ -85,12 +85,14 @@ def moments(command: Command, whole: Whole, count: int, seed: int, *, least: int
     return codes
 
 
+@pytest.mark.clock
 @pytest.mark.slow
 def test_three_random_moments(command: Command, whole: Whole) -> None:
     codes = moments(command, whole, 3, seed=1, least=1)
     assert any(codes), "none came in time"
 
 
+@pytest.mark.clock
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # up to 80 runs of the command
 @pytest.mark.parametrize("seed", range(2))

@@ -20,7 +20,7 @@ take() {
 "$python" -m venv "$scratch/venv"
 "$scratch/venv/bin/pip" install -q setuptools wheel numpy
 take "$folder/1" --no-deps av pytools siphash24 mako
-take "$folder/2" tomli-w tqdm typer pytest pytest-timeout hypothesis platformdirs
+take "$folder/2" tomli-w tqdm typer pytest pytest-timeout pytest-rerunfailures hypothesis platformdirs
 
 take "$scratch" --no-deps openvino
 "$scratch/venv/bin/wheel" unpack -d "$scratch/openvino" "$scratch"/openvino-*.whl >/dev/null

@@ -227,7 +227,7 @@ def test_signals_while_nothing_comes(moving: bytes, number: int, code: int) -> N
         assert process.stdout.read(9) == b"YUV4MPEG2"  # so it is at work, and waits for the rest
         time.sleep(0.3)
         process.send_signal(number)
-        process.wait(timeout=5)
+        process.wait(timeout=20)
         said = process.stderr.read().decode() if process.stderr else ""
     assert process.returncode == code
     assert said.splitlines() == [f"vidsr: {'interrupted' if code == 130 else 'terminated'}"]

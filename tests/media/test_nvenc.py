@@ -139,6 +139,7 @@ def test_refused_before_any_work(gpu: None, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4"]
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize(
     "arguments", [["--hwaccel", "cuda"], ["-c", "h264_nvenc"], ["-c", "av1_nvenc", "--hwaccel", "auto"]]
 )

@@ -190,6 +190,7 @@ def test_a_killed_process_of_a_trial_is_told(tmp_path: Path, monkeypatch: pytest
         rate_of(job, 2, 1, seconds=60)
 
 
+@pytest.mark.clock
 @pytest.mark.slow
 def test_a_real_trial(tmp_path: Path) -> None:
     (job,) = jobs_of(tmp_path, 1)

@@ -16,7 +16,7 @@ from previewing import flash_and_beep
 
 import vidsr
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.clock]
 _TRIES = 4
 SIZES = [(640, 360), (480, 270), (320, 180), (256, 144), (192, 108)]
 SHARE = 0.22

@@ -77,6 +77,7 @@ def run(source: Path, model: str) -> tuple[list[dict], float, Play]:
     return words_of(data)[0], wall, play
 
 
+@pytest.mark.clock
 @pytest.mark.slow
 def test_a_model_too_heavy_is_replaced_and_the_clock_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -96,6 +97,7 @@ def test_a_model_too_heavy_is_replaced_and_the_clock_goes_on(
     assert {w["model"] for w in late} == {step["model"]}
 
 
+@pytest.mark.clock
 @pytest.mark.slow
 def test_where_nothing_is_smaller_frames_are_dropped_and_it_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -108,6 +110,7 @@ def test_where_nothing_is_smaller_frames_are_dropped_and_it_is_said_once(
     assert play.pace.dropped == 100 - play.pace.made
 
 
+@pytest.mark.clock
 def test_closing_stops_everything_at_once(tmp_path: Path) -> None:
     clip = Clip(Job(source=make_clip(tmp_path / "clip.mp4", times=500, sound=True)))
     networks = Networks(clip)

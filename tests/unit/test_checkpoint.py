@@ -225,6 +225,7 @@ def little_memory() -> Any:
     resource.setrlimit(resource.RLIMIT_AS, old)
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.usefixtures("little_memory")
 def test_bad_ones(tmp_path: Path, name: str) -> None:

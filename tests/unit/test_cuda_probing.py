@@ -195,6 +195,7 @@ def test_a_library_without_the_functions(tmp_path: Path) -> None:
     assert "is no driver that is known here" in probe(_compile(tmp_path, "-DOLD")).why
 
 
+@pytest.mark.clock
 def test_this_machine_is_asked_once_and_quickly() -> None:
     began = time.perf_counter()
     found = probing.find_cuda()

@@ -129,6 +129,7 @@ def _names() -> set[str]:
     return {t.name for t in threading.enumerate() if t.name.startswith("vidsr-")}
 
 
+@pytest.mark.clock
 @pytest.mark.parametrize("in_flight", [1, 2])
 @pytest.mark.parametrize(
     ("milliseconds", "slowest"),
@@ -154,6 +155,7 @@ def test_as_fast_as_the_slowest_stage(
     assert f"{max(t.worked for t in times) / times[0].wall:.0%}" in limiting_stage(times)
 
 
+@pytest.mark.clock
 def test_times_add_up() -> None:
     stages = Stages(0.004, 0.008, 0.006, frames=160, frame_bytes=24 << 20)
     _, times, _ = stages.flow()

@@ -172,6 +172,7 @@ def test_verbs_that_go_wrong(tmp_path: Path) -> None:
     assert "Missing argument" in vidsr(site, "fine").stderr
 
 
+@pytest.mark.clock
 def test_help_does_not_pay_for_plug_ins(tmp_path: Path) -> None:
     """Importing `importlib.metadata` alone takes longer than all the rest of looking for them."""
     code = (
