@@ -20,7 +20,7 @@ __all__ = ["SHARED", "watched"]
 SHARED = tempfile.gettempdir()
 """The folder for temporary files before the tests have their own: other programs come and go in there."""
 
-_GRACE_S = 2.0  # for threads that were told to stop and are on their way out
+_GRACE_S = 10.0  # for threads that were told to stop and are on their way out
 
 
 @contextmanager

@@ -126,7 +126,7 @@ class Command:
         """Start it and wait until it stands before a frame."""
         process = self.start(*more, hold=hold, **how)  # type: ignore[arg-type]
         mark = self.folder / "held"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not mark.exists():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline, "waited in vain"

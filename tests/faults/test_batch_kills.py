@@ -123,7 +123,7 @@ class Batch:
 
 def gone(group: int) -> None:
     """Wait until no process of a killed driver is left."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while left := processes(group):
         assert time.monotonic() < deadline, left
         time.sleep(0.02)

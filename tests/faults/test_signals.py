@@ -164,7 +164,7 @@ def test_the_third_signal_ends_at_once(command: Command, whole: Whole) -> None:
     time.sleep(0.1)
     assert process.poll() is None, "the second waits"
     process.send_signal(signal.SIGTERM)
-    assert finished(process, 10).code == 143
+    assert finished(process, 30).code == 143
     assert not command.output.exists()
     command.finishes(whole)
 

@@ -90,7 +90,7 @@ def test_what_cannot_be_a_source(command: Command, kind: str) -> None:
     made = {"fifo": _fifo, "socket": _socket, "folder": lambda p: p.mkdir() or p}
     path = command.folder / "x.mp4"
     command.source = str(made[kind](path)) if kind in made else kind
-    line = command.failed(command.run(timeout=20))
+    line = command.failed(command.run())
     if kind == "folder":
         assert "this is a folder" in line
     else:
@@ -112,7 +112,7 @@ def test_what_cannot_be_an_output(command: Command, kind: str) -> None:
     else:
         {"fifo": _fifo, "socket": _socket}[kind](path)
         command.target = "x.mp4"
-    done = command.run("-y", timeout=20)
+    done = command.run("-y")
     assert (done.code, len(done.lines)) == (2, 1), done
     assert done.lines[0].endswith("name a file, or null: to write nothing")
 

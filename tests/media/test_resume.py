@@ -98,7 +98,7 @@ def finish(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not path.exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline, f"waited in vain for {path.name}"

@@ -49,7 +49,7 @@ def command(clip: Path, *options: str) -> Iterator[str]:
             yield found.group()
         finally:
             process.send_signal(2)
-            said = process.communicate(timeout=20)[1]
+            said = process.communicate(timeout=60)[1]
         assert (process.returncode, said) == (0, "")
 
 
@@ -66,7 +66,7 @@ def page(browser: Any, address: str, *, script: str = "") -> Iterator[Any]:
         assert wrong == []
 
 
-def until(opened: Any, condition: str, seconds: float = 15) -> None:
+def until(opened: Any, condition: str, seconds: float = 45) -> None:
     deadline = time.monotonic() + seconds
     while not opened.evaluate(f"!!(window.vidsr && ({condition}))"):
         assert time.monotonic() < deadline, (condition, opened.inner_text("#note"))

@@ -38,12 +38,12 @@ def served(preview: Preview) -> Iterator[int]:
         patch.setattr(serving, "_Server", Kept)
         thread = threading.Thread(target=serve, args=(preview, listener), kwargs={"ready": ready.set})
         thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
         try:
             yield port
         finally:
             servers[0].should_exit = True
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
 
 

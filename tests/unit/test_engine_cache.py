@@ -134,12 +134,12 @@ def test_one_builds_and_the_other_waits_and_finds(tmp_path: Path) -> None:
     with EngineCache(tmp_path).building(KEY) as there:
         assert there is None
         thread.start()
-        assert waits.wait(10)
+        assert waits.wait(60)
         EngineCache(tmp_path).put(KEY, DATA, GATE, ABOUT)
         assert found == []
         with EngineCache(tmp_path).building(OTHER):  # another engine is nobody's business
             pass
-    thread.join(10)
+    thread.join(60)
     assert found == [True]
     assert said == [f"waiting for process {os.getpid()}, which builds {KEY.name}"]
 

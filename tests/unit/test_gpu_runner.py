@@ -131,7 +131,7 @@ def test_no_more_in_flight_than_said() -> None:
             assert gpu.launches == launched
         for slot in held:
             bench.session._give(slot)
-        submitting.result(10)
+        submitting.result(60)
         pool.shutdown()
         assert gpu.launches == launched + 5
 

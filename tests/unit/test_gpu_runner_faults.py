@@ -117,11 +117,11 @@ def test_closing_lets_those_go_who_wait_for_a_slot() -> None:
         assert not threading.Event().wait(0.05)
         closing = [pool.submit(bench.session.close) for _ in range(2)]
         with pytest.raises(InferenceError, match="closed"):
-            submitting.result(10)
+            submitting.result(60)
         assert not any(one.done() for one in closing)
         bench.session._give(slot)
         for one in closing:
-            one.result(10)
+            one.result(60)
     bench.check()
 
 

@@ -101,7 +101,7 @@ class Stages:
         number = int(src[0][0])
         self.work("submit", number, 0.0)
         future: Future[None] = self.pool.submit(self._infer, number, src, dst)
-        return SimpleNamespace(result=partial(future.result, 10))
+        return SimpleNamespace(result=partial(future.result, 60))
 
     def _infer(self, number: int, src: tuple[np.ndarray, ...], dst: tuple[np.ndarray, ...]) -> None:
         self.work("inference", number, self.inference * self.in_flight)
