@@ -121,8 +121,8 @@ def test_the_plan_shows_it(clip: Path, tmp_path: Path, monkeypatch: pytest.Monke
     free(monkeypatch, 10**12)
     text = words(plan_text.told(forecast.foresee(job_for(clip, tmp_path / "out.mp4"))))
     assert re.search(
-        r"size (?:about )?\S+ kB space (?:about )?\S+ [kM]B while it works: its segments and, while they are joined, the result;"
-        r" 1\.0 TB are free rests on",
+        r"size (?:about )?\S+ kB space (?:about )?\S+ [kM]B while it works:"
+        r" its segments and, while they are joined, the result; 1\.0 TB are free rests on",
         text,
     ), text
     text = words(plan_text.told(forecast.foresee(job_for(clip, tmp_path / "out_%d.png", crf=None))))
