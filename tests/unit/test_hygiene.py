@@ -35,9 +35,9 @@ def test_temporary_file():
 
 
 def _impatient(pytester: pytest.Pytester) -> None:
-    assert "_GRACE_S = 2.0" in _LEFTOVERS
+    assert "_GRACE_S = 10.0" in _LEFTOVERS
     pytester.makeconftest(_CONFTEST)
-    pytester.makepyfile(required=_REQUIRED, leftovers=_LEFTOVERS.replace("_GRACE_S = 2.0", "_GRACE_S = 0.1"))
+    pytester.makepyfile(required=_REQUIRED, leftovers=_LEFTOVERS.replace("_GRACE_S = 10.0", "_GRACE_S = 0.1"))
 
 
 def test_leftovers_fail_their_test(pytester: pytest.Pytester) -> None:
