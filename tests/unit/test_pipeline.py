@@ -68,7 +68,7 @@ class Stages:
     sources: Alive = field(default_factory=Alive)
     results: Alive = field(default_factory=Alive)
     alive: list[int] = field(default_factory=list)
-    """Results that there are when each frame's inference begins."""
+    """Results that there are when each frame's inference ends."""
     ended: bool = False
     slept: dict[str, dict[int, list[tuple[float, float]]]] = field(default_factory=dict)
     """When each piece of work began and how long it took, in seconds, by stage and thread."""
@@ -109,8 +109,8 @@ class Stages:
         return SimpleNamespace(result=partial(future.result, 60))
 
     def _infer(self, number: int, src: tuple[np.ndarray, ...], dst: tuple[np.ndarray, ...]) -> None:
-        self.alive.append(self.results.now)
         self.work("inference", number, self.inference * self.in_flight)
+        self.alive.append(self.results.now)
         dst[0][:] = src[0]
 
     def allocate(self) -> Counted:
@@ -254,7 +254,7 @@ def test_few_frames_are_alive(frame_bytes: int, depth: int, deep: int, in_flight
     if slow == "inference":
         assert stages.sources.peak > depth, "the queue was filled"
         # Several in flight may be ready at the same moment; so may two, now and then, on a busy machine.
-        assert in_flight > 1 or median(stages.alive) <= 2, "none that is written is kept"
+        assert in_flight > 1 or median(stages.alive) == 1, "none that is written is kept"
 
 
 @pytest.mark.parametrize("in_flight", [1, 3])
