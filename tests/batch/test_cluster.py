@@ -8,8 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vidsr.errors import BackendError, BackendUnavailableError, OptionsError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "media"))
 from synth import make_clip
+from waiting import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -259,7 +259,9 @@ def test_workers_end_with_their_driver_and_another_goes_on(tmp_path: Path, clust
         store.add(jobs)
         with subprocess.Popen(command) as process:
             try:
-                until(lambda: any(task.kind == "segment" for task in store.tasks(state="leased")))
+                until(
+                    lambda: any(task.kind == "segment" for task in store.tasks(state="leased")), seconds=120
+                )
             finally:
                 process.kill()
         pids = [worker.pid for worker in store.workers()]
@@ -268,10 +270,3 @@ def test_workers_end_with_their_driver_and_another_goes_on(tmp_path: Path, clust
         subprocess.run(command, check=True, timeout=240)  # a lease would hold longer
         assert [(row.state, row.tries) for row in store.jobs()] == [("done", 0)] * 2
     assert [(tmp_path / "out" / f"{n}.mkv").read_bytes() for n in range(2)] == wanted
-
-
-def until(true: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -7,11 +7,12 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+
+from waiting import until
 
 ROOT = Path(__file__).parents[2]
 # The real command line; at the frame that VIDSR_TEST_HOLD names it waits until the file "go" is there.
@@ -126,11 +127,7 @@ class Command:
         """Start it and wait until it stands before a frame."""
         process = self.start(*more, hold=hold, **how)  # type: ignore[arg-type]
         mark = self.folder / "held"
-        deadline = time.monotonic() + 60
-        while not mark.exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.005)
+        until(mark.exists, process)
         mark.unlink()
         return process
 

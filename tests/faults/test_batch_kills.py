@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from command import ROOT
 from synth import make_clip
+from waiting import until
 
 COMMON = "--backend nearest --preset ultrafast --encoder-threads 1 --segment-frames 10".split()
 CLIPS, FRAMES = 3, 240
@@ -123,10 +123,7 @@ class Batch:
 
 def gone(group: int) -> None:
     """Wait until no process of a killed driver is left."""
-    deadline = time.monotonic() + 60
-    while left := processes(group):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
+    until(lambda: not processes(group))
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from pathlib import Path
 import fake_engines
 import pytest
 from fake_engines import GATE, PLACE, builds, left, made, name
+from waiting import until
 
 from vidsr.backends.engine_cache import EngineCache
 from vidsr.backends.tensorrt.gate import GateResult
@@ -35,14 +36,6 @@ def start(folder: Path, how: str = "well", seconds: float = 0.0) -> subprocess.P
         text=True,
         start_new_session=True,
     )
-
-
-def until(ready: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 60
-    while not ready():
-        assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def gone(pid: int) -> bool:

@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from describe import describe
 from synth import make_clip
+from waiting import until
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -45,12 +45,12 @@ def test_watched_queue(tmp_path: Path) -> None:
         command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as process:
         try:
-            wait_for(tmp_path / "done" / ".vidsr-batch", process)
+            until((tmp_path / "done" / ".vidsr-batch").exists, process)
             (tmp_path / "incoming" / "later").mkdir()
             for name in ("a.mkv", "later/b.mkv"):
                 shutil.copy(clip, tmp_path / "incoming" / name)
-            wait_for(tmp_path / "done" / "later" / "b_2x.mp4", process)
-            wait_for(tmp_path / "done" / "a_2x.mp4", process)
+            until((tmp_path / "done" / "later" / "b_2x.mp4").exists, process)
+            until((tmp_path / "done" / "a_2x.mp4").exists, process)
             assert not (tmp_path / "done" / "clip_2x.mp4").exists()
         finally:
             process.send_signal(signal.SIGINT)
@@ -62,11 +62,3 @@ def test_watched_queue(tmp_path: Path) -> None:
     assert "interrupted" in said
     left = [path.name for path in (tmp_path / "done").rglob("*") if path.name.endswith(".vidsr")]
     assert not left
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.stderr.read() if process.stderr else ""
-        assert time.monotonic() < deadline, f"waited for {path} in vain"
-        time.sleep(0.1)

@@ -80,8 +80,10 @@ def test_the_shape_of_pixels(tmp_path: Path, aspect: Fraction, suffix: str) -> N
 def test_what_a_stream_crops_is_not_there(tmp_path: Path, codec: str, suffix: str) -> None:
     """H.264 codes blocks of 16 and HEVC of 8: 50x38 is coded as more, and read as 50x38."""
     # With B-frames x265 gives so few frames chance decoding times, which FFmpeg's muxer refuses now and then.
-    lossless = {"preset": "ultrafast", "qp": "0"}, {"x265-params": "lossless=1:bframes=0"}
-    options = lossless[codec == "libx265"]
+    options = {
+        "libx264": {"preset": "ultrafast", "qp": "0"},
+        "libx265": {"x265-params": "lossless=1:bframes=0"},
+    }[codec]
     source = make_clip(tmp_path / f"in{suffix}", size=(50, 38), times=2, codec=codec, options=options)
     job = vidsr.Job(
         source=source, output=tmp_path / "out.mkv", backend="nearest", chroma="nearest", codec="ffv1"

@@ -10,13 +10,13 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from synth import make_clip
+from waiting import until
 
 FRAMES = 120
 # The real command line; at the frame that VIDSR_TEST_HOLD names it waits until the file "go" is there.
@@ -81,7 +81,7 @@ class Command:
     def interrupt(self, number: int, code: int, *more: str) -> list[str]:
         """Stop a run in the middle of its fourth segment; return its lines on stderr."""
         process = self.start(*more, "--no-progress", hold=35)
-        wait_for(self.folder / "held", process)
+        until((self.folder / "held").exists, process)
         process.send_signal(number)
         out, err = finish(process, code)
         (self.folder / "held").unlink()
@@ -95,14 +95,6 @@ def finish(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
     return out, err
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, f"waited in vain for {path.name}"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +143,7 @@ def test_the_same_command_continues(
     before = {p.name: p.stat().st_mtime_ns for p in command.work.glob("00000[012].*")}
     assert len(before) == 6
     process = command.start("--no-progress", hold=1)
-    wait_for(command.folder / "held", process)
+    until((command.folder / "held").exists, process)
     assert {p.name: p.stat().st_mtime_ns for p in command.work.glob("00000[012].*")} == before
     (command.folder / "go").touch()
     report = json.loads(finish(process, 0)[0])
@@ -163,7 +155,7 @@ def test_the_same_command_continues(
 def test_interrupted_again_and_again(command: Command, wanted: bytes) -> None:
     command.interrupt(signal.SIGINT, 130)
     process = command.start(hold=55)
-    wait_for(command.folder / "held", process)
+    until((command.folder / "held").exists, process)
     process.kill()
     process.communicate()
     report, _ = command.run()
@@ -189,7 +181,7 @@ def test_killed_at_any_moment(command: Command, wanted: bytes) -> None:
 
 def test_interrupted_before_the_first_segment_leaves_nothing(command: Command) -> None:
     process = command.start("--no-progress", hold=5)
-    wait_for(command.folder / "held", process)
+    until((command.folder / "held").exists, process)
     process.send_signal(signal.SIGINT)
     finish(process, 130)
     assert sorted(p.name for p in command.folder.iterdir()) == ["held", "in.mp4"]
@@ -224,7 +216,7 @@ def test_another_source_of_the_same_name_is_told(command: Command, wanted: bytes
 
 def test_two_at_once(command: Command, wanted: bytes) -> None:
     first = command.start("--no-progress", hold=35)
-    wait_for(command.folder / "held", first)
+    until((command.folder / "held").exists, first)
     for more in ([], ["--discard"]):
         _, lines = command.run(*more, code=2)
         assert lines == [

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import pytest
 from previewing import TOKEN
+from waiting import until
 
 import vidsr.preview.serving as serving
 from vidsr.errors import OptionsError
@@ -156,13 +157,13 @@ def test_a_hundred_tabs_that_come_and_go_leave_nothing(preview: Preview, server:
         before = state()
         for number in range(100):
             visit(number)
-        deadline = time.monotonic() + 60
-        while (preview.plays or state()[1] > before[1] or state()[0]) and time.monotonic() < deadline:
+
+        def as_before() -> bool:
             gc.collect()
-            time.sleep(0.05)
-        assert preview.plays == 0
-        assert state()[0] == 0
-        assert state()[1] <= before[1]
+            threads, files = state()
+            return preview.plays == threads == 0 and files <= before[1]
+
+        until(as_before)
         assert get(port, f"/{TOKEN}/")[0] == 200
 
 
@@ -185,10 +186,7 @@ def test_a_reader_that_takes_nothing_is_given_up(
     monkeypatch.setattr(preview, "begin", lambda wish: play)
     with server(preview) as port, socket.create_connection(("127.0.0.1", port)) as link:
         link.sendall(f"GET /{TOKEN}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        deadline = time.monotonic() + 60
-        while not play.closed and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert play.closed
+        until(lambda: play.closed)
 
 
 def test_more_than_some_at_once_are_asked_to_wait(preview: Preview) -> None:

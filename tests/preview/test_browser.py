@@ -16,7 +16,7 @@ from previewing import flash_and_beep
 
 import vidsr
 
-pytestmark = [pytest.mark.slow, pytest.mark.clock]
+pytestmark = pytest.mark.slow
 _TRIES = 4
 SIZES = [(640, 360), (480, 270), (320, 180), (256, 144), (192, 108)]
 SHARE = 0.22
@@ -151,6 +151,7 @@ def test_seeking_and_changing_model_and_scale_without_reloading(browser: Any, cl
 COLUMN = """(x) => [...document.getElementById("canvas").getContext("2d").getImageData(x, 380, 1, 1).data]"""
 
 
+@pytest.mark.clock
 def test_the_divider_moves_the_cut_and_the_wheel_zooms(browser: Any, tmp_path: Path) -> None:
     clip = tmp_path / "gray.mp4"
     with av.open(str(clip), "w") as out:  # alternate rows: the halves differ wherever one looks

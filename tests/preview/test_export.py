@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from previewing import TOKEN
 from synth import make_clip
 from test_access import get
+from waiting import until
 
 from vidsr.cli import _run
 from vidsr.errors import OptionsError
@@ -26,9 +26,7 @@ from vidsr.preview.still import write_still
 
 
 def ended(exports: Exports) -> dict:
-    deadline = time.monotonic() + 60
-    while exports.told()["state"] == "running" and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: exports.told()["state"] != "running")
     return exports.told()
 
 

@@ -16,7 +16,7 @@ from browsing import command, page, until
 from required import require
 from synth import make_clip
 
-pytestmark = [pytest.mark.slow, pytest.mark.clock]
+pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("turned", [0, 90, 180, 270, "mirrored"])

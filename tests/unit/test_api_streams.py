@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from waiting import until
 
 from vidsr import Upscaler, VidsrError
 from vidsr.streaming import Stream
@@ -29,18 +30,11 @@ def threads() -> list[str]:
     return [t.name for t in threading.enumerate() if t.name.startswith("vidsr-")]
 
 
-def settled() -> list[str]:
-    until = time.monotonic() + 30
-    while threads() and time.monotonic() < until:
-        time.sleep(0.01)
-    return threads()
-
-
 def test_in_order_whatever_the_sizes(upscaler: Upscaler) -> None:
     made = list(upscaler.stream(numbered(50)))
     assert [int(frame[0, 0]) for frame in made] == list(range(50))
     assert [frame.shape for frame in made[:2]] == [(12, 16), (14, 16)]
-    assert settled() == []
+    until(lambda: threads() == [])
 
 
 @pytest.mark.clock
@@ -56,7 +50,7 @@ def test_several_are_in_flight_and_few_are_read_ahead(upscaler: Upscaler) -> Non
         next(stream)
         time.sleep(0.2)
         assert 3 < len(read) <= 3 + 3 + 4  # ready, read ahead, on the way
-    assert settled() == []
+    until(lambda: threads() == [])
 
 
 @pytest.mark.parametrize("way", ["break", "close", "drop", "leave", "upscaler"])
@@ -87,7 +81,7 @@ def test_abandoned_streams_end_their_threads_and_the_source(upscaler: Upscaler, 
         upscaler.close()
     gc.collect()
     assert ended.wait(30)
-    assert settled() == []
+    until(lambda: threads() == [])
     if stream is not None:
         assert list(stream) == []
     if way != "upscaler":
@@ -104,7 +98,7 @@ def test_an_error_of_the_source_comes_once_behind_what_was_before_it(upscaler: U
     with pytest.raises(KeyError, match="lost"):
         next(stream)
     assert list(stream) == []
-    assert settled() == []
+    until(lambda: threads() == [])
 
 
 def test_a_frame_that_is_none_comes_once_behind_what_was_before_it(upscaler: Upscaler) -> None:

@@ -5,22 +5,16 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from time import perf_counter, sleep
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import until
 
 from vidsr.errors import DecodeError, OptionsError
 from vidsr.prefetch import Prefetch
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = perf_counter() + 30
-    while not condition():
-        assert perf_counter() < deadline, "waited in vain"
-        sleep(0.001)
 
 
 def thread_of(name: str) -> threading.Thread | None:
@@ -40,11 +34,11 @@ def test_never_runs_further_ahead_than_depth() -> None:
     made = []
     source = (made.append(i) or i for i in range(10))
     with Prefetch(source, 3, name="ahead") as items:
-        wait_until(lambda: len(made) == 4)  # three queued, one in the hand
+        until(lambda: len(made) == 4)  # three queued, one in the hand
         sleep(0.05)
         assert len(made) == 4
         assert next(items) == 0
-        wait_until(lambda: len(made) == 5)
+        until(lambda: len(made) == 5)
 
 
 def test_refuses_a_queue_without_room() -> None:
@@ -120,7 +114,7 @@ def test_error_while_closing_a_generator_reaches_the_consumer() -> None:
 
 def test_close_while_the_queue_is_full_ends_the_thread() -> None:
     items = Prefetch(iter(range(100)), 2, name="full", size=lambda _: 1)
-    wait_until(lambda: items.queued_bytes == 2)
+    until(lambda: items.queued_bytes == 2)
     sleep(0.02)  # the thread now waits with the third in its hand
     thread = thread_of("full")
     assert thread is not None
@@ -143,7 +137,7 @@ def test_close_lets_go_of_what_is_queued() -> None:
             yield item
 
     items = Prefetch(source(), 3, name="held", size=lambda _: 1)
-    wait_until(lambda: items.queued_bytes == 2)
+    until(lambda: items.queued_bytes == 2)
     items.close()
     gc.collect()
     assert [ref() for ref in seen] == [None, None]
@@ -173,7 +167,7 @@ def test_close_wakes_a_consumer_that_waits() -> None:
     release, got = threading.Event(), []
 
     def source() -> Iterator[int]:
-        release.wait(30)
+        release.wait(60)
         yield 1
 
     items = Prefetch(source(), 1, name="source")
@@ -201,7 +195,7 @@ def test_generator_is_closed_in_the_thread_that_ran_it(taken: int) -> None:
     with Prefetch(source(), 2, name="owner") as items:
         for _ in range(taken):
             next(items)
-        wait_until(lambda: items.worked_s > 0)
+        until(lambda: items.worked_s > 0)
     assert seen == ["vidsr-owner"]
 
 
@@ -218,14 +212,14 @@ def test_error_in_the_body_closes_the_chain() -> None:
 
 def test_bytes_are_counted() -> None:
     with Prefetch([b"abc", b"de", b"f"], 3, name="bytes", size=len) as items:
-        wait_until(lambda: items.queued_bytes == 6)
+        until(lambda: items.queued_bytes == 6)
         assert next(items) == b"abc"
         assert items.queued_bytes == 3
         assert list(items) == [b"de", b"f"]
         assert items.queued_bytes == 0
         assert items.peak_bytes == 6
     with Prefetch([b"abc"], 1, name="bytes", size=len) as items:
-        wait_until(lambda: items.queued_bytes == 3)
+        until(lambda: items.queued_bytes == 3)
         items.close()
         assert items.queued_bytes == 0
 
