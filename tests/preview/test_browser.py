@@ -46,15 +46,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def affordable(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The largest clip whose network leaves this machine's processor enough for the rest, and the next."""
+def affordable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The largest clip whose network leaves this machine's processor enough for the rest."""
     milliseconds = {}
-    folder = tmp_path_factory.mktemp("affordable")
-    for number, size in enumerate(SIZES):
+    for size in SIZES:
         milliseconds[size] = network_milliseconds(size)
         if milliseconds[size] <= SHARE * 1000 / 30:
             print(f"{size[0]}x{size[1]}: {milliseconds}")  # noqa: T201
-            return [make(folder / f"{width}.mp4", (width, height)) for width, height in SIZES[number:][:2]]
+            return make(tmp_path_factory.mktemp("affordable") / "clip.mp4", size)
     pytest.fail(f"this machine is too slow for any of the clips: {milliseconds}")
 
 
@@ -71,47 +70,46 @@ def network_milliseconds(size: tuple[int, int]) -> float:
     return 1000 * sorted(taken)[len(taken) // 2]
 
 
-def within(figures: dict[str, float], limits: dict[str, float]) -> bool:
-    """Tell whether none is over its limit."""
-    return all(figures[name] <= most for name, most in limits.items())
-
-
 def best(measure: Callable[[], dict[str, float]], limits: dict[str, float]) -> dict[str, float]:
     """Return the first figures within the limits, after some tries."""
     figures: dict[str, float] = {}
     for _ in range(_TRIES):
         figures = measure()
         print(figures)  # noqa: T201 - shown where a test fails, and with -rP
-        if within(figures, limits):
+        if all(figures[name] <= most for name, most in limits.items()):
             break
     return figures
 
 
+COUNTS = """() => {
+  const q = vidsr.video.getVideoPlaybackQuality(), last = vidsr.log.findLast((w) => w.made !== undefined);
+  return { shown: q.totalVideoFrames, dropped: q.droppedVideoFrames + vidsr.serverDropped,
+    made: last.made, missing: last.dropped };
+}"""
 PLAYED = """() => {
-  const late = [...vidsr.latencies].sort((a, b) => a - b), q = vidsr.video.getVideoPlaybackQuality();
-  const last = vidsr.log.findLast((w) => w.made !== undefined);
-  return { first: vidsr.first / 1000, latency: late[late.length >> 1] / 1000,
-    dropped: (q.droppedVideoFrames + vidsr.serverDropped) / Math.max(1, q.totalVideoFrames),
-    missing: 1 - last.made / (last.made + last.dropped), slow: 1 - vidsr.position / 9 };
+  const late = [...vidsr.latencies].sort((a, b) => a - b);
+  return { first: vidsr.first / 1000, latency: late[late.length >> 1] / 1000 };
 }"""
 
 
-def test_a_clip_of_30_frames_a_second_plays_in_time(browser: Any, affordable: list[Path]) -> None:
-    """Or the next smaller: where nothing but the processor draws, a browser's own work is most of it."""
-    limits = {"first": 2.0, "latency": 0.2, "dropped": 0.01, "missing": 0.01}
+def test_a_clip_of_30_frames_a_second_plays_in_time(browser: Any, affordable: Path) -> None:
+    """In its first second, while it sets itself up, a browser may drop six frames; then one in a hundred."""
+    limits = {"first": 2.0, "latency": 0.2, "dropped at first": 6, "dropped": 0.01, "missing": 0.01}
 
     def measure() -> dict[str, float]:
         with page(browser, address) as opened:
-            opened.wait_for_timeout(8000)
-            until(opened, "vidsr.position > 9", 20)
-            return opened.evaluate(PLAYED)
+            until(opened, "vidsr.position > 1")
+            before = opened.evaluate(COUNTS)
+            until(opened, "vidsr.position > 9")
+            after = {name: count - before[name] for name, count in opened.evaluate(COUNTS).items()}
+            return opened.evaluate(PLAYED) | {
+                "dropped at first": before["dropped"],
+                "dropped": after["dropped"] / max(1, after["shown"]),
+                "missing": after["missing"] / max(1, after["made"] + after["missing"]),
+            }
 
-    figures: dict[str, float] = {}
-    for chosen in affordable:
-        with command(chosen, "-m", "2x-ecbsr-m4c16") as address:
-            figures = best(measure, limits)
-        if within(figures, limits):
-            break
+    with command(affordable, "-m", "2x-ecbsr-m4c16") as address:
+        figures = best(measure, limits)
     for name, most in limits.items():
         assert figures[name] <= most, (name, figures)
 
